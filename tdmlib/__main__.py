@@ -1,0 +1,5 @@
+"""`python -m tdmlib` is `tdm`."""
+
+from tdmlib.cli import main
+
+main()

@@ -1,0 +1,88 @@
+"""Prop. 3.1 – 3.3 as arrays: the teacher's steps on Gaussian data are linear operators.
+
+Data x ~ N(0, Λ) with Λ = diag(λ). Everything splits over coordinates, so `lam` is an array of
+any shape and every function works on each of its entries.
+"""
+
+import numpy as np
+
+from tdmlib.errors import InputError
+from tdmlib.schedules import Schedule
+
+
+def variances(lam) -> np.ndarray:
+    """`lam` as float64, checked: data variances λ are finite and not negative."""
+    lam = np.asarray(lam, dtype=np.float64)
+    bad = ~(lam >= 0) | np.isinf(lam)
+    if bad.any():
+        raise InputError(f"λ = {lam[bad].flat[0]:g}: a variance must be finite and λ ≥ 0")
+    return lam
+
+
+def _levels(schedule: Schedule, lam) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """λ, and α and σ shaped to broadcast over it: (T + 1, 1, …, 1)."""
+    lam = variances(lam)
+    shape = (-1,) + (1,) * lam.ndim
+    return lam, schedule.alpha.reshape(shape), schedule.sigma.reshape(shape)
+
+
+def _span(schedule: Schedule, i: int, j: int | None) -> tuple[int, int]:
+    j = schedule.T if j is None else j
+    if not 0 <= i <= j <= schedule.T:
+        raise InputError(f"(i, j) = ({i}, {j}): levels must satisfy 0 ≤ i ≤ j ≤ T = {schedule.T}")
+    return i, j
+
+
+def signal_noise(schedule: Schedule, lam) -> np.ndarray:
+    """v_t = (α_t √λ, σ_t), shape (T + 1, *lam.shape, 2). It moves on an ellipse (Fig. 1)."""
+    lam, alpha, sigma = _levels(schedule, lam)
+    return np.stack(np.broadcast_arrays(alpha * np.sqrt(lam), sigma), axis=-1)
+
+
+def marginal_variance(schedule: Schedule, lam) -> np.ndarray:
+    """Var(z_t) = ‖v_t‖² = α_t² λ + σ_t², shape (T + 1, *lam.shape)."""
+    lam, alpha, sigma = _levels(schedule, lam)
+    return alpha**2 * lam + sigma**2
+
+
+def step_operators(schedule: Schedule, lam) -> np.ndarray:
+    """The teacher's DDIM steps A_t = ⟨v_{t−1}, v_t⟩ / ‖v_t‖² (Cor. 3.1).
+
+    Returns shape (T, *lam.shape); row t − 1 is A_t, which carries z_t to z_{t−1}.
+    Raises InputError for a negative or non-finite λ.
+    """
+    lam, alpha, sigma = _levels(schedule, lam)
+    inner = alpha[:-1] * alpha[1:] * lam + sigma[:-1] * sigma[1:]
+    return inner / (alpha[1:] ** 2 * lam + sigma[1:] ** 2)
+
+
+def residual(schedule: Schedule, lam, s: float, rate: float = 2.0) -> np.ndarray:
+    """What training time s leaves of the start: γ_t = exp(−rate · s · ‖v_t‖²) (Prop. 3.3).
+
+    Gradient flow on E‖Âz_t − Bz_t‖² has rate 2; with a factor ½ before the loss it is 1.
+    Returns shape (T, *lam.shape); row t − 1 is γ_t. Raises InputError for s < 0 or rate ≤ 0.
+    """
+    if not 0 <= s < np.inf:
+        raise InputError(f"s = {s:g}: training time must be finite and s ≥ 0")
+    if not 0 < rate < np.inf:
+        raise InputError(f"rate = {rate:g}: the rate of the gradient flow must be positive")
+    return np.exp(-rate * s * marginal_variance(schedule, lam)[1:])
+
+
+def composite(schedule: Schedule, lam, i: int = 0, j: int | None = None) -> np.ndarray:
+    """The teacher's composite operator P_{i,j} = A_{i+1} ⋯ A_j, from z_j to z_i (Def. 2.1).
+
+    Shape of `lam`; j = None means T. Raises InputError unless 0 ≤ i ≤ j ≤ T.
+    """
+    i, j = _span(schedule, i, j)
+    return step_operators(schedule, lam)[i:j].prod(axis=0)
+
+
+def flow_map(schedule: Schedule, lam, i: int = 0, j: int | None = None) -> np.ndarray:
+    """The exact probability-flow map ‖v_i‖ / ‖v_j‖ from z_j to z_i; it does not contract.
+
+    Shape of `lam`; j = None means T. Raises InputError unless 0 ≤ i ≤ j ≤ T.
+    """
+    i, j = _span(schedule, i, j)
+    variance = marginal_variance(schedule, lam)
+    return np.sqrt(variance[i] / variance[j])

@@ -1,0 +1,20 @@
+"""Which merge plan is best: the boundaries between the phases (Thms. 4.2 and 4.3, sharpened)."""
+
+import numpy as np
+
+from tdmlib.errors import InputError
+from tdmlib.schedules import Schedule
+
+
+def phase_boundaries(schedule: Schedule) -> tuple[float, float]:
+    """(λ_BOOT, λ_van): below the first sequential BOOT is optimal, from the second on vanilla.
+
+    A_j ≤ 1 exactly when λ ≤ ρ_j = σ_j (σ_j − σ_{j−1}) / (α_j (α_{j−1} − α_j)), 1 ≤ j < T;
+    the boundaries are the least and the greatest ρ_j, for reference = "teacher".
+    Raises InputError for T < 2.
+    """
+    if schedule.T < 2:
+        raise InputError(f"T = {schedule.T}: phases need a schedule of T ≥ 2 steps")
+    alpha, sigma = schedule.alpha[:-1], schedule.sigma[:-1]  # ρ_T plays no part: R is never merged
+    rho = sigma[1:] * np.diff(sigma) / (alpha[1:] * -np.diff(alpha))
+    return float(rho.min()), float(rho.max())

@@ -1,0 +1,141 @@
+"""Every figure of the book, in one look: a thing keeps its colour from first chapter to last."""
+
+import sys
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tdmlib.linear.merging import MergePlan
+from tdmlib.linear.operators import signal_noise
+from tdmlib.schedules import Schedule
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+COLORS = {
+    "data": "#222222",
+    "teacher": "#7f7f7f",
+    "vanilla": "#0072b2",
+    "progressive": "#009e73",
+    "sequential_consistency": "#e69f00",
+    "sequential_boot": "#cc79a7",
+    "tdm": "#d55e00",
+}
+LABELS = {
+    "vanilla": "vanilla",
+    "progressive": "progressive",
+    "sequential_consistency": "seq. consistency",
+    "sequential_boot": "seq. BOOT",
+}
+WIDTH = 5.0  # inches: a phone then shrinks the type by a quarter, not by half
+
+
+def use_style() -> None:
+    """Set the book's look, and in a notebook vector output that is the same at every run."""
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 3.1),
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "font.size": 10.5,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": mpl.cycler(color=list(COLORS.values())[2:]),
+            "lines.linewidth": 1.8,
+            "legend.frameon": False,
+            "image.cmap": "gray_r",
+            "svg.hashsalt": "tdmlib",
+        }
+    )
+    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython():
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def _end_labels(ax, curves: dict[str, tuple[float, float]], gap: float = 0.075) -> None:
+    """Write each curve's name at its right end, pushed apart where they would overlap."""
+    to_axes = ax.transData.transform
+    low, high = ax.bbox.y0, ax.bbox.y1
+    places = sorted(
+        (float((to_axes(xy)[1] - low) / (high - low)), name) for name, xy in curves.items()
+    )
+    height = -np.inf
+    for place, name in places:
+        height = max(place, height + gap)
+        ax.annotate(
+            LABELS.get(name, name),
+            (1.01, height),
+            xycoords="axes fraction",
+            color=COLORS.get(name, COLORS["data"]),
+            va="center",
+        )
+
+
+def ellipse(schedule: Schedule, lams=(0.3, 3.0), t: int = 4):
+    """Fig. 1: v_t on its ellipse, and A_t as the projection of v_{t−1} on v_t. A panel a λ."""
+    fig, axes = plt.subplots(len(lams), 1, figsize=(WIDTH, 2.6 * len(lams)))
+    for ax, lam in zip(np.atleast_1d(axes), lams, strict=True):
+        v = signal_noise(schedule, lam)
+        angle = np.linspace(0, np.pi / 2, 200)
+        ax.plot(np.sqrt(lam) * np.cos(angle), np.sin(angle), color="0.8", lw=1.2, zorder=0)
+        for k in range(schedule.T + 1):
+            ax.plot(*zip((0, 0), v[k], strict=True), color=COLORS["teacher"], lw=0.8, alpha=0.5)
+        foot = v[t] * (v[t - 1] @ v[t]) / (v[t] @ v[t])
+        arrow = dict(angles="xy", scale_units="xy", scale=1, units="inches", width=0.03, zorder=3)
+        ax.quiver(0, 0, *v[t], color=COLORS["vanilla"], **arrow)
+        ax.quiver(0, 0, *v[t - 1], color=COLORS["data"], **arrow)
+        ax.plot(*zip(v[t], foot, strict=True), color=COLORS["vanilla"], ls=":", lw=1.4)
+        ax.plot(*zip(v[t - 1], foot, strict=True), color=COLORS["tdm"], ls="--", lw=1.4)
+        ax.plot(*foot, "o", color=COLORS["tdm"], ms=5, zorder=4)
+        ratio = (v[t - 1] @ v[t]) / (v[t] @ v[t])
+        for name, vector, offset, color in (
+            (f"$v_{t}$", v[t], (-14, 4), COLORS["vanilla"]),
+            (f"$v_{t - 1}$", v[t - 1], (6, -12), COLORS["data"]),
+        ):
+            ax.annotate(name, 0.6 * vector, xytext=offset, textcoords="offset points", color=color)
+        ax.set(
+            xlabel=r"signal $\alpha_t\sqrt{\lambda}$",
+            ylabel=r"noise $\sigma_t$",
+            aspect="equal",
+            xlim=(0, 1.12 * max(np.sqrt(lam), 1.0)),
+            ylim=(0, 1.12),
+        )
+        ax.text(0.99, 0.97, rf"$\lambda = {lam:g}$,  $A_{t} = {ratio:.3f}$", ha="right", va="top",
+                transform=ax.transAxes)  # fmt: skip
+    return fig
+
+
+def curves_over_lambda(lams, curves: dict, ylabel: str, boundaries=(), log: bool = True):
+    """One curve a strategy over the variance λ; `boundaries` are marked by thin vertical lines."""
+    fig, ax = plt.subplots()
+    for name, values in curves.items():
+        ax.plot(lams, values, color=COLORS.get(name))
+    ax.set(xlabel=r"data variance $\lambda$ (log scale)", ylabel=ylabel, xscale="log")
+    if log:
+        ax.set_yscale("log")
+        ax.set_ylabel(f"{ylabel} (log scale)")
+    for name, value in dict(boundaries).items():
+        ax.axvline(value, color="0.6", lw=0.9, ls=":")
+        ax.annotate(name, (value, 1.01), xycoords=("data", "axes fraction"), ha="center")
+    ax.set_xlim(lams[0], lams[-1])
+    fig.canvas.draw()
+    _end_labels(ax, {name: (lams[-1], values[-1]) for name, values in curves.items()})
+    return fig
+
+
+def merge_arcs(plans: dict[str, MergePlan]):
+    """Merge plans as arcs over the levels t, noise at the right; a darker arc is a later merge."""
+    fig, axes = plt.subplots(len(plans), 1, figsize=(WIDTH, 1.25 * len(plans)), sharex=True)
+    for ax, (name, plan) in zip(np.atleast_1d(axes), plans.items(), strict=True):
+        merges, (low, high) = plan.merges, plan.span
+        for order, (i, j) in enumerate(merges):
+            shade = 0.25 + 0.75 * (order + 1) / len(merges)
+            angle = np.linspace(0, np.pi, 60)
+            ax.plot((i + j) / 2 + (j - i) / 2 * np.cos(angle), (j - i) * np.sin(angle),
+                    color=COLORS.get(name, COLORS["data"]), alpha=shade, lw=1.2)  # fmt: skip
+        ax.plot(range(low, high + 1), [0] * (high - low + 1), "|", color="0.5", ms=5)
+        ax.set(xlim=(low - 0.5, high + 0.5), ylim=(-0.04 * high, 1.12 * high), yticks=[])
+        ax.spines["left"].set_visible(False)
+        ax.set_title(LABELS.get(name, name), loc="left", color=COLORS.get(name, "k"), pad=2)
+    np.atleast_1d(axes)[-1].set_xlabel("level t   (0 clean, T noise)")
+    return fig

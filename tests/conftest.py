@@ -1,0 +1,11 @@
+import os
+import sys
+from pathlib import Path
+
+from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests share `strategies`
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # sums repeat only at a fixed thread count
+    os.environ.setdefault(name, "1")
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.load_profile("default")
