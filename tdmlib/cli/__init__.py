@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,53 @@ def plan(
 ):
     """What the four canonical merge strategies lose on Gaussian data of variance λ."""
     _module("plan").run(steps, time, lam, strategy, as_json)
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def fit(context: typer.Context):
+    """Train what a config describes; resume with --ckpt_path last. All options: tdm fit --help."""
+    _module("fit").run(context.args)
+
+
+Model = Annotated[str, typer.Option(help="Weights file, or the name of a shipped one.")]
+Steps = Annotated[int, typer.Option(help="Sampling steps K.")]
+Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
+Guidance = Annotated[float, typer.Option(help="Classifier-free guidance; 1 is none.")]
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    model: Model = "digits_tdm4.safetensors",
+    steps: Steps = 4,
+    count: Annotated[int, typer.Option(help="Number of samples.")] = 100,
+    labels: Annotated[str | None, typer.Option(help="Classes, such as 3 or 0,1,2.")] = None,
+    seed: Seed = 0,
+    guidance: Guidance = 1.0,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the first 60 to this file.")] = None,
+):
+    """Draw samples from a teacher or a distilled student."""
+    _module("generate").run_sample(model, steps, count, seed, labels, guidance, out, plot)
+
+
+@app.command()
+def evaluate(
+    model: Model = "digits_tdm4.safetensors",
+    steps: Steps = 4,
+    count: Annotated[int, typer.Option(help="Number of samples to draw.")] = 5000,
+    seed: Seed = 0,
+    guidance: Guidance = 1.0,
+    samples: Annotated[Path | None, typer.Option(help="Measure this file instead.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the numbers as JSON.")] = None,
+):
+    """Measure a model's samples, or those of a file, against the real digits."""
+    _module("generate").run_evaluate(model, steps, count, seed, guidance, samples, out)
 
 
 def _module(name: str):

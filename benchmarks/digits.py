@@ -1,0 +1,147 @@
+"""The digits record: teacher at 1 … 100 steps against TDM at 4 and at 1, over three seeds.
+
+    python benchmarks/digits.py [--work runs/digits] [--quick]
+
+Trains what is missing, so that an interrupted run goes on where it was; writes
+data/results/digits.json and, from seed 0, data/digits_tdm4.safetensors and digits_tdm1.safetensors.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tdmlib.cli.generate import generate
+from tdmlib.datasets.digits import digits
+from tdmlib.metrics.bootstrap import frechet_gap, interval, kernel_gap
+from tdmlib.metrics.classifier import features_and_classes
+from tdmlib.metrics.neighbours import nearest
+from tdmlib.metrics.report import digits_floor, digits_report
+from tdmlib.models import load_denoiser, save_denoiser
+from tdmlib.records import write_record
+from tdmlib.resources import folder
+
+TEACHER_STEPS = (1, 2, 4, 8, 25, 100)
+SEEDS = (0, 1, 2)
+STUDENT_STEPS = (4, 1)
+CONFIG = "configs/digits_tdm.yaml"
+
+
+def train(work: Path, steps: int, seed: int, quick: bool) -> Path:
+    """The weights of one student, trained by the command that users have."""
+    run = (work / f"tdm{steps}_seed{seed}").resolve()
+    weights = run / "runs/digits_tdm/student.safetensors"
+    if weights.exists():
+        return weights
+    run.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "tdmlib", "fit", "--config", CONFIG]
+    command += [f"--model.init_args.method.init_args.steps={steps}"]
+    command += [f"--model.init_args.seed={seed}"]
+    if quick:
+        command += ["--trainer.max_epochs=2"]
+    if (run / "runs/digits_tdm/last.ckpt").exists():
+        command += ["--ckpt_path=last"]
+    begin = time.perf_counter()
+    subprocess.run(command, cwd=run, check=True, stdout=subprocess.DEVNULL)
+    print(f"trained TDM-{steps}, seed {seed}, in {time.perf_counter() - begin:.0f} s", flush=True)
+    return weights
+
+
+def curves(weights: Path) -> dict[str, list]:
+    """What the run logged: name -> [[update, value], …], about forty points each."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(weights.parent)).Reload()
+    found = {}
+    for name, tag in (("frechet", "frechet"), ("student_loss", "student_loss_step"),
+                      ("fake_loss", "fake_loss_step")):  # fmt: skip
+        tag = tag if tag in log.Tags()["scalars"] else name
+        points = log.Scalars(tag)
+        # two optimisers: Lightning counts two steps an update
+        kept = points[:: max(1, len(points) // 40)]
+        found[name] = [[(p.step + 1) // 2, round(p.value, 5)] for p in kept]
+    return found
+
+
+def measure(weights: str, steps: int, count: int, seed: int) -> tuple[dict, np.ndarray, np.ndarray]:
+    """(report, features, distances to the nearest training image)."""
+    images, labels = generate(str(weights), steps, count, seed)
+    report = digits_report(images, labels)
+    print(f"{Path(weights).stem}, {steps} steps: Fréchet {report['frechet_test']:.3f} to test, "
+          f"{report['frechet_all']:.3f} to all", flush=True)  # fmt: skip
+    train, _ = digits()
+    return (
+        report,
+        features_and_classes(images)[0].numpy(),
+        nearest(images[:5000], train.images),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path("runs/digits"))
+    parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
+    arguments = parser.parse_args()
+    quick, count = arguments.quick, 2000 if arguments.quick else 50_000
+    torch.set_flush_denormal(True)
+
+    students = {
+        (steps, seed): train(arguments.work, steps, seed, quick)
+        for steps, seed in product(STUDENT_STEPS, SEEDS)
+    }
+    train_split, test = digits()
+    every = torch.cat([train_split.images, test.images])
+    references = {
+        name: features_and_classes(images)[0].numpy()
+        for name, images in (("test", test.images), ("all", every))
+    }
+    teacher, features, neighbours = {}, {}, {}
+    for steps in TEACHER_STEPS:
+        report, features[steps], distance = measure(
+            "digits_teacher.safetensors", steps, count, seed=1000
+        )
+        teacher[str(steps)] = report
+        neighbours[f"teacher_{steps}"] = np.quantile(distance, [0.01, 0.5]).tolist()
+
+    numbers = {
+        "samples": count,
+        "floor": digits_floor(),
+        "teacher": teacher,
+        "students": {str(steps): [] for steps in STUDENT_STEPS},
+        "gaps": {},
+        "curves": {},
+        "neighbours": neighbours,
+    }
+    real = nearest(test.images, train_split.images)
+    neighbours["real_test"] = np.quantile(real, [0.01, 0.5]).tolist()
+    for (steps, seed), weights in students.items():
+        report, ours, distance = measure(weights, steps, count, seed=2000 + seed)
+        numbers["students"][str(steps)].append(report)
+        numbers["curves"][f"tdm{steps}_seed{seed}"] = curves(weights)
+        neighbours[f"tdm{steps}_seed{seed}"] = np.quantile(distance, [0.01, 0.5]).tolist()
+        for against, (name, reference) in product((25, 100), references.items()):
+            key = f"tdm{steps}_seed{seed}_minus_teacher{against}_{name}"
+            resamples = 20 if quick else 300
+            numbers["gaps"][key] = {
+                "frechet": interval(frechet_gap(ours, features[against], reference, resamples)),
+                "kid": interval(kernel_gap(ours, features[against], reference)),
+            }
+            print(key, numbers["gaps"][key], flush=True)
+    if quick:
+        return
+    for steps in STUDENT_STEPS:
+        path = folder("data") / f"digits_tdm{steps}.safetensors"
+        student = load_denoiser(students[steps, 0])
+        notes = dict(trained_with=CONFIG, steps=steps, seed=0)
+        print(f"wrote {save_denoiser(path, student, torch.float16, **notes)}")
+    config = {"file": CONFIG, "samples": count, "teacher_steps": TEACHER_STEPS}
+    print(f"wrote {write_record('digits', numbers, config=config, seeds=list(SEEDS))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""`tdm fit`: LightningCLI on a YAML file with class paths."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentError
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningCLI
+
+from tdmlib.errors import InputError
+from tdmlib.resources import find
+
+
+class TdmCLI(LightningCLI):
+    """LightningCLI that finds shipped configs, and resumes from a checkpoint or not at all."""
+
+    def before_fit(self):
+        wanted = self.config.fit.ckpt_path
+        if wanted is None:
+            return
+        folder = Path(self.trainer.checkpoint_callback.dirpath or "")
+        path = folder / "last.ckpt" if wanted == "last" else Path(wanted)
+        if not path.is_file():
+            raise InputError(
+                f"no checkpoint {str(path)!r} to resume from; leave out --ckpt_path to start anew"
+            )
+        self.config_init.fit.ckpt_path = str(path)
+        print(f"resuming from {path}")
+
+    def after_fit(self):
+        if path := getattr(self.trainer.checkpoint_callback, "best_model_path", ""):
+            print(f"checkpoint for resuming: {path}")
+        if self.trainer.log_dir:
+            print(f"logs: tensorboard --logdir {self.trainer.log_dir}")
+
+
+def _with_shipped_configs(arguments: list[str]) -> list[str]:
+    found = []
+    for k, argument in enumerate(arguments):
+        if argument.startswith("--config="):
+            argument = f"--config={find('configs', argument.removeprefix('--config='))}"
+        elif k and arguments[k - 1] in ("--config", "-c"):
+            argument = str(find("configs", argument))
+        found.append(argument)
+    return found
+
+
+def run(arguments: list[str]) -> None:
+    if not {"-h", "--help", "--config", "-c"} & {a.split("=")[0] for a in arguments}:
+        raise InputError("tdm fit needs --config FILE, for one configs/digits_tdm.yaml")
+    arguments = _with_shipped_configs(arguments)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    torch.set_flush_denormal(True)  # averages and moments decay into numbers that CPUs are slow at
+    try:
+        TdmCLI(
+            LightningModule,
+            trainer_class=Trainer,
+            subclass_mode_model=True,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"fit": {"exit_on_error": False}, "exit_on_error": False},
+            args=["fit", *arguments],
+        )
+    except ArgumentError as error:
+        raise InputError(str(error)) from None

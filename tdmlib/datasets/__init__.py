@@ -1,0 +1,1 @@
+"""Data sets, each as tensors with a fixed split."""

@@ -1,0 +1,53 @@
+"""The 1,797 real handwritten digits, 8×8 pixels, that ship with scikit-learn."""
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+SHAPE, CLASSES = (1, 8, 8), 10
+
+
+class Split(NamedTuple):
+    """Images (n, 1, 8, 8) in [−1, 1], float32, and labels (n,), int64."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@cache
+def digits() -> tuple[Split, Split]:
+    """(train, test): 1,400 and 397 images, stratified by class, the same split for ever."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    parts = train_test_split(
+        pixels, labels, train_size=1400, test_size=397, random_state=0, stratify=labels
+    )
+    images = [torch.from_numpy(p / 8 - 1).float().reshape(-1, *SHAPE) for p in parts[:2]]
+    targets = [torch.from_numpy(p).long() for p in parts[2:]]
+    return Split(images[0], targets[0]), Split(images[1], targets[1])
+
+
+class Digits(LightningDataModule):
+    """The digits for training; the order of each epoch follows from `seed` and its number alone."""
+
+    def __init__(self, batch_size: int = 250, seed: int = 0):
+        super().__init__()
+        self.batch_size, self.seed = batch_size, seed
+
+    def _loader(self, split: Split, shuffle: bool) -> DataLoader:
+        data = TensorDataset(*split)
+        # Lightning calls set_epoch on this sampler, so a resumed run sees the order it missed.
+        order = DistributedSampler(data, 1, 0, shuffle=shuffle, seed=self.seed)
+        return DataLoader(data, self.batch_size, sampler=order)
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader(digits()[0], shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(digits()[1], shuffle=False)

@@ -1,0 +1,1 @@
+"""Distillation methods, one a file, and the LightningModules that train them (`lit`)."""

@@ -1,0 +1,274 @@
+"""LightningModules: score distillation (student and fake score), and the training of a teacher.
+
+Every random number of update n follows from (seed, n) and is drawn for the whole batch; each rank
+takes its rows. So a run that was stopped and resumed, or spread over processes, is the same run.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from tdmlib.denoisers import FromV, Guided
+from tdmlib.errors import InputError
+from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
+from tdmlib.models.weights import check_state
+from tdmlib.resources import find
+from tdmlib.schedules import Schedule, cosine
+
+OptimizerFactory = Callable[[Iterable], Optimizer]
+
+
+@runtime_checkable
+class ScoreMethod(Protocol):
+    """What a score distillation method offers, `tdm.TDM` for one: draws, a rollout, two losses."""
+
+    def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator): ...
+    def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator): ...
+    def rollout(self, student, start, cond=None): ...
+    def student_objective(self, teacher, fake, rollout, renoise, cond=None): ...
+    def fake_objective(self, fake, rollout, renoise, cond=None): ...
+
+
+def keyed_generator(device, *key: int) -> torch.Generator:
+    """A generator that follows from whole numbers alone, such as (seed, update)."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state >> 1))
+
+
+def warm_cosine(warmup: int, total: int, last: float) -> Callable[[int], float]:
+    """A factor on the learning rate: linear over `warmup` updates, then cosine down to `last`."""
+
+    def factor(update: int) -> float:
+        decay = 0.5 * (1 + math.cos(math.pi * min(update / total, 1)))
+        return min(1, (update + 1) / max(warmup, 1)) * (last + (1 - last) * decay)
+
+    return factor
+
+
+def warm_average(decay: float) -> Callable:
+    """Exponential averaging for `AveragedModel` whose decay grows to `decay` as updates come in.
+
+    Early on (1 + n)/(10 + n) is smaller, so that the start is forgotten in a short run too.
+    """
+
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        n = int(count)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return torch.no_grad()(update)
+
+
+class _Keyed(LightningModule):
+    """Counts updates in the checkpoint, and refuses one of another architecture."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed = seed
+        self.register_buffer("update", torch.zeros((), dtype=torch.long))
+
+    def generator(self) -> torch.Generator:
+        return keyed_generator(self.device, self.seed, int(self.update))
+
+    def rate(self, optimizer: Optimizer, warmup: int, last: float):
+        total = self.trainer.max_epochs * self.trainer.num_training_batches
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(warmup, total, last))
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        check_state(self, checkpoint["state_dict"], "checkpoint")
+
+    def watch(self, loss: Tensor, name: str) -> Tensor:
+        """The mean loss, or an end to the run where it is no longer a number."""
+        loss = loss.mean()
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"{name} is {loss.item()} at update {int(self.update)}; the last checkpoint is "
+                "intact: resume from it with a lower learning rate"
+            )
+        return loss
+
+    def weights_path(self) -> Path:
+        return Path(self.trainer.log_dir or self.trainer.default_root_dir)
+
+
+class ScoreDistillation(_Keyed):
+    """Train a few-step student against a frozen teacher, with a fake score that tracks it.
+
+    Parameters
+    ----------
+    teacher : weights file of the teacher; student and fake score start as copies of it.
+    method : makes the method from the teacher's schedule, e.g. `tdm.TDM` with its choices.
+    student_optimizer, fake_optimizer : make an optimizer from parameters.
+    batch_size : samples an update, over all processes together.
+    updates_per_epoch : an epoch is this many updates; checkpoints and curves count epochs.
+    fake_updates : updates of the fake score before each of the student.
+    guidance : classifier-free guidance of the teacher.
+    ema : decay of the averaged student, which is the one that is saved.
+    warmup, last_rate : as in `warm_cosine`, for both networks.
+    clip : gradient norm bound for both networks; None leaves gradients alone.
+    seed : of every random number.
+    """
+
+    def __init__(
+        self,
+        teacher: str,
+        method: Callable[[Schedule], ScoreMethod],
+        student_optimizer: OptimizerFactory,
+        fake_optimizer: OptimizerFactory,
+        batch_size: int = 256,
+        updates_per_epoch: int = 50,
+        fake_updates: int = 1,
+        guidance: float = 1.0,
+        ema: float = 0.99,
+        warmup: int = 50,
+        last_rate: float = 0.05,
+        clip: float | None = 1.0,
+        seed: int = 0,
+    ):
+        super().__init__(seed)
+        self.automatic_optimization = False
+        original = load_denoiser(find("data", teacher))
+        self.student = original.requires_grad_(True)  # in evaluation mode: no dropout
+        self.fake = deepcopy(original)
+        self.average = AveragedModel(original, multi_avg_fn=warm_average(ema))
+        self.teacher = Guided(deepcopy(original), guidance).requires_grad_(False)
+        self.average.requires_grad_(False)
+        self.method = method(original.schedule)
+        self.shape, self.classes = original.network.shape, original.network.classes
+        self.student_optimizer, self.fake_optimizer = student_optimizer, fake_optimizer
+        self.batch_size, self.updates_per_epoch = batch_size, updates_per_epoch
+        self.fake_updates, self.clip = fake_updates, clip
+        self.warmup, self.last_rate = warmup, last_rate
+
+    def train_dataloader(self):
+        """No data: an epoch is a count of updates."""
+        return range(self.updates_per_epoch)
+
+    def configure_optimizers(self):
+        optimizers = [
+            self.student_optimizer(self.student.parameters()),
+            self.fake_optimizer(self.fake.parameters()),
+        ]
+        return optimizers, [self.rate(o, self.warmup, self.last_rate) for o in optimizers]
+
+    def training_step(self, batch, _):
+        student_optimizer, fake_optimizer = self.optimizers()
+        generator, B = self.generator(), self.batch_size
+        share = B // self.trainer.world_size
+        rows = slice(self.global_rank * share, (self.global_rank + 1) * share)
+
+        cond = torch.randint(self.classes, (B,), generator=generator, device=self.device)[rows]
+        start = self.method.start(B, self.shape, generator)[rows]
+        rollout = self.method.rollout(self.student, start, cond)
+        for _ in range(self.fake_updates):
+            renoise = self.method.renoise(B, self.shape, generator)[rows]
+            loss, fake_logs = self.method.fake_objective(self.fake, rollout, renoise, cond)
+            self.descend(fake_optimizer, self.watch(loss, "the fake score's loss"))
+        renoise = self.method.renoise(B, self.shape, generator)[rows]
+        loss, logs = self.method.student_objective(self.teacher, self.fake, rollout, renoise, cond)
+        self.descend(student_optimizer, self.watch(loss, "the student's loss"))
+
+        self.average.update_parameters(self.student)
+        for rate in self.lr_schedulers():
+            rate.step()
+        self.update += 1
+        means = {name: value.mean() for name, value in {**logs, **fake_logs}.items()}
+        self.log_dict(means, prog_bar=True, on_step=True)
+
+    def descend(self, optimizer, loss: Tensor) -> None:
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if self.clip is not None:
+            self.clip_gradients(optimizer, self.clip, "norm")
+        optimizer.step()
+
+    def on_train_end(self) -> None:
+        if self.trainer.is_global_zero and not self.trainer.interrupted:
+            path = save_denoiser(
+                self.weights_path() / "student.safetensors",
+                self.average.module,
+                updates=int(self.update),
+                levels=list(self.method.grid),
+            )
+            print(f"wrote the averaged student to {path}")
+
+
+class DenoiserTraining(_Keyed):
+    """Denoising score matching: E‖v̂ − v‖², which weights clean predictions by SNR + 1.
+
+    Parameters
+    ----------
+    network : the network to train.
+    optimizer : makes an optimizer from parameters.
+    T : number of steps of the cosine schedule.
+    drop_labels : share of samples trained on the empty condition.
+    ema, warmup, last_rate, seed : as in `ScoreDistillation`.
+    """
+
+    def __init__(
+        self,
+        network: ResidualMLP,
+        optimizer: OptimizerFactory,
+        T: int = 1000,
+        drop_labels: float = 0.1,
+        ema: float = 0.9995,
+        warmup: int = 200,
+        last_rate: float = 0.02,
+        seed: int = 0,
+    ):
+        super().__init__(seed)
+        self.denoiser = FromV(network, cosine(T))
+        self.average = AveragedModel(self.denoiser, multi_avg_fn=warm_average(ema))
+        self.average.requires_grad_(False)
+        self.optimizer, self.drop_labels = optimizer, drop_labels
+        self.warmup, self.last_rate = warmup, last_rate
+
+    def configure_optimizers(self):
+        optimizer = self.optimizer(self.denoiser.parameters())
+        rate = self.rate(optimizer, self.warmup, self.last_rate)
+        return [optimizer], [{"scheduler": rate, "interval": "step"}]
+
+    def loss(self, denoiser: nn.Module, batch, generator: torch.Generator) -> Tensor:
+        x, labels = batch
+        kwargs = dict(generator=generator, device=self.device)
+        t = torch.randint(1, denoiser.schedule.T + 1, (len(x),), **kwargs)
+        noise = torch.randn(x.shape, **kwargs)
+        dropped = torch.rand(len(x), **kwargs) < self.drop_labels
+        cond = torch.where(dropped, denoiser.network.classes, labels)
+        alpha, sigma = denoiser.schedule.at(t, x)
+        v = denoiser.predict(alpha * x + sigma * noise, t, cond)
+        return (v - (alpha * noise - sigma * x)).square()
+
+    def training_step(self, batch, _):
+        generator = self.generator()
+        torch.manual_seed(generator.initial_seed())  # dropout draws from the global generator
+        loss = self.watch(self.loss(self.denoiser, batch, generator), "the loss")
+        self.update += 1
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def on_train_batch_end(self, *_):
+        self.average.update_parameters(self.denoiser)
+
+    def validation_step(self, batch, index):
+        generator = keyed_generator(self.device, self.seed, 0, index)
+        self.log(
+            "test_loss", self.loss(self.average.module, batch, generator).mean(), prog_bar=True
+        )
+
+    def on_train_end(self) -> None:
+        if self.trainer.is_global_zero and not self.trainer.interrupted:
+            path = save_denoiser(
+                self.weights_path() / "teacher.safetensors",
+                self.average.module,
+                updates=int(self.update),
+            )
+            print(f"wrote the averaged teacher to {path}")

@@ -1,0 +1,37 @@
+"""Watch a digit student while it trains; the training itself sees no data."""
+
+import torch
+from lightning.pytorch import Callback
+
+from tdmlib.datasets.digits import CLASSES, digits
+from tdmlib.metrics.classifier import features_and_classes
+from tdmlib.metrics.frechet import frechet_distance
+from tdmlib.sampling import sample
+
+
+class DigitsMonitor(Callback):
+    """Log the averaged student's Fréchet distance to all digits.
+
+    Parameters
+    ----------
+    every : epochs between measurements.
+    count : samples a measurement, the same noise each time.
+    """
+
+    def __init__(self, every: int = 2, count: int = 2000):
+        self.every, self.count = every, count
+        train, test = digits()
+        self.reference = features_and_classes(torch.cat([train.images, test.images]))[0]
+
+    @torch.no_grad()
+    def measure(self, module) -> float:
+        student, grid = module.average.module, module.method.grid
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(self.count, *module.shape, generator=generator).to(module.device)
+        cond = torch.arange(self.count, device=module.device) % CLASSES
+        images = sample(student, noise, list(grid), student.schedule, cond)
+        return frechet_distance(features_and_classes(images.cpu())[0], self.reference)
+
+    def on_train_epoch_end(self, trainer, module):
+        if (trainer.current_epoch + 1) % self.every == 0 and trainer.is_global_zero:
+            module.log("frechet", self.measure(module), prog_bar=True, rank_zero_only=True)

@@ -1,0 +1,329 @@
+"""Trajectory distribution matching (Luo et al., ICCV 2025).
+
+A student of K deterministic steps on t_K > … > t_1 > t_0 = 0 learns, for every i, that the law of
+its own trajectory point x_{t_i}, diffused forward to τ ∈ (t_i, t_{i+1}], is the teacher's law at τ:
+
+    L(θ) = Σ_i Σ_τ w_τ KL(p_{θ,τ|t_i} ‖ p_{φ,τ}),
+    ∇_θ KL = E[(score_ψ − score_φ)(x_τ, τ) · ∂x_τ/∂θ].
+
+A fake score ψ tracks the student. Scores are written as clean predictions,
+score = (α x̂ − z)/σ², so that score_ψ − score_φ is proportional to x̂_ψ − x̂_φ.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tdmlib.errors import InputError
+from tdmlib.sampling import ddim_step, time_grid
+from tdmlib.schedules import Schedule
+
+Denoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Metric = Literal["pseudo_huber", "pseudo_huber_elementwise", "l2"]
+
+
+def _forward(i, tau, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
+    """q(x_τ | x_i) = N(scale · x_i, β²): scale = α_τ/α_i, β² = σ_τ² − scale² σ_i²."""
+    alpha_i, sigma_i = schedule.at(i, like)
+    alpha_tau, sigma_tau = schedule.at(tau, like)
+    scale = alpha_tau / alpha_i
+    return scale, (sigma_tau**2 - (scale * sigma_i) ** 2).clamp_min(0).sqrt()
+
+
+def diffuse(x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule) -> Tensor:
+    """Carry samples at levels i forward to levels τ ≥ i, x_τ = (α_τ/α_i) x_i + β · noise.
+
+    x_i and noise have shape (B, …); i and tau are int tensors (B,). Raises InputError for τ < i,
+    levels outside 0 … T, or i where α_i = 0.
+    """
+    i, tau = torch.as_tensor(i), torch.as_tensor(tau)
+    if (tau < i).any():
+        raise InputError(
+            f"tau = {tau.tolist()} lies below i = {i.tolist()}: diffusing forward needs tau ≥ i"
+        )
+    if (i < 0).any() or (tau > schedule.T).any():
+        raise InputError(f"levels must lie within 0 … T = {schedule.T}")
+    if (torch.as_tensor(schedule.alpha.copy())[i.cpu()] == 0).any():
+        raise InputError("i = T with alpha_T = 0: nothing is left there to carry forward")
+    scale, beta = _forward(i, tau, schedule, x_i)
+    return scale * x_i + beta * noise
+
+
+def mixed_noise(
+    eps_hat: Tensor, noise: Tensor, i: Tensor, tau: Tensor, schedule: Schedule
+) -> Tensor:
+    """ε_mix with x_τ = α_τ x̂ + σ_τ ε_mix, for x_i = α_i x̂ + σ_i ε̂ diffused by `noise` to τ > 0."""
+    scale, beta = _forward(i, tau, schedule, noise)
+    sigma_i, sigma_tau = schedule.at(i, noise)[1], schedule.at(tau, noise)[1]
+    return (scale * sigma_i * eps_hat + beta * noise) / sigma_tau
+
+
+def importance_weight(mixed: Tensor, noise: Tensor) -> Tensor:
+    """The public script's weight exp(−½ mean ε_mix²) / exp(−½ mean ε²), shape (B,).
+
+    A ratio of means over dimensions, not the density ratio, whose exponents are sums.
+    """
+    return torch.exp(0.5 * (_mean(noise**2) - _mean(mixed**2)))
+
+
+def _mean(value: Tensor) -> Tensor:
+    return value.flatten(1).mean(1)
+
+
+def student_loss(
+    x_hat: Tensor,
+    x_teacher: Tensor,
+    x_fake: Tensor,
+    *,
+    x_uncond: Tensor | None = None,
+    cfg: float = 1.0,
+    metric: Metric = "pseudo_huber",
+    c: float | None = None,
+    normalize: bool = False,
+) -> Tensor:
+    """Distance of x̂ to sg(x̂ + x_φ − x_ψ + (cfg − 1)(x_φ − x_φ,∅)), shape (B,).
+
+    All arguments are clean predictions of shape (B, …). "pseudo_huber" is the paper's
+    √(‖·‖² + c²) − c per sample, c = 0.00054 √d; "pseudo_huber_elementwise" (c = 1e-3) and "l2"
+    average over dimensions. `normalize` divides the value by the mean |x̂ − x_φ,cfg| of the sample,
+    as the public script does. Raises InputError for an unknown metric or cfg ≠ 1 without x_uncond.
+    """
+    guided = x_teacher
+    if cfg != 1:
+        if x_uncond is None:
+            raise InputError(f"cfg = {cfg:g} needs the teacher's unconditional prediction x_uncond")
+        guided = x_teacher + (cfg - 1) * (x_teacher - x_uncond)
+    gap = x_hat - (x_hat + guided - x_fake).detach()
+    match metric:
+        case "pseudo_huber":
+            c = 0.00054 * gap[0].numel() ** 0.5 if c is None else c
+            value = (gap.flatten(1).square().sum(1) + c**2).sqrt() - c
+        case "pseudo_huber_elementwise":
+            c = 1e-3 if c is None else c
+            value = _mean((gap**2 + c**2).sqrt() - c)
+        case "l2":
+            value = _mean(gap**2)
+        case _:
+            raise InputError(
+                f"metric {metric!r} is unknown; choose 'pseudo_huber', "
+                "'pseudo_huber_elementwise' or 'l2'"
+            )
+    if normalize:
+        value = value / _mean((x_hat - guided).abs()).detach().clamp_min(1e-8)
+    return value
+
+
+def fake_loss(
+    x_fake: Tensor,
+    target: Tensor,
+    *,
+    snr: Tensor | None = None,
+    snr_cap: float = 5.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Mean square over dimensions × min(SNR, cap) × weight, shape (B,).
+
+    x_fake and target have shape (B, …); snr = α_τ²/σ_τ² and weight have shape (B,).
+    """
+    value = _mean((x_fake - target) ** 2)
+    if snr is not None:
+        value = value * snr.clamp_max(snr_cap)
+    return value if weight is None else value * weight
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a rollout starts and which step of the student it trains; one row a sample."""
+
+    noise: Tensor  # x_T ~ N(0, I), (B, …)
+    step: Tensor  # k = 0 … K − 1, (B,); 0 is the last step, which lands at t = 0
+
+    def __getitem__(self, rows) -> "Start":
+        return Start(self.noise[rows], self.step[rows])
+
+
+@dataclass(frozen=True)
+class Renoise:
+    """The random numbers that diffuse a trajectory point to a level τ; one row a sample."""
+
+    u: Tensor  # uniform in [0, 1): where in its interval τ lies, (B,)
+    noise: Tensor  # (B, …)
+
+    def __getitem__(self, rows) -> "Renoise":
+        return Renoise(self.u[rows], self.noise[rows])
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The end of a student's rollout: its step from t_{k+1} to t_k."""
+
+    x_hat: Tensor  # clean prediction at t_{k+1}; carries the gradient
+    eps_hat: Tensor
+    x_i: Tensor  # the trajectory point x_{t_k}
+    i: Tensor  # t_k, (B,)
+    upper: Tensor  # t_{k+1}, (B,)
+
+
+@dataclass(frozen=True)
+class TDM:
+    """Trajectory distribution matching: the choices, and the two losses.
+
+    Parameters
+    ----------
+    schedule : the levels 0 … T on which teacher, student and fake score live.
+    steps : K, or the list of levels at which the student is evaluated (`sampling.time_grid`).
+    interval : "separate" draws τ from (t_k, t_{k+1}], so that one fake score serves every step;
+        "full" draws it from (t_k, T].
+    fake_target : what the fake score regresses. "denoised" is the student's clean prediction x̂,
+        "transition" the score of q(x_τ | x_{t_k}), exact but singular as τ falls to t_k.
+    matched : "noisy" diffuses the trajectory point x_{t_k}, as the paper does; "clean" diffuses x̂.
+    metric, c, normalize : as in `student_loss`.
+    snr_cap : the fake loss is weighted by min(SNR, snr_cap).
+    weighted : multiply the fake loss by the public script's `importance_weight`.
+    margin : τ starts this many levels above t_k.
+    """
+
+    schedule: Schedule
+    steps: int | Sequence[int] = 4
+    interval: Literal["separate", "full"] = "separate"
+    fake_target: Literal["denoised", "transition"] = "denoised"
+    matched: Literal["noisy", "clean"] = "noisy"
+    metric: Metric = "pseudo_huber"
+    c: float | None = None
+    normalize: bool = False
+    snr_cap: float = 5.0
+    weighted: bool = False
+    margin: int = 1
+
+    def __post_init__(self):
+        gaps = [b - a for a, b in pairwise(self.grid)]
+        if not 1 <= self.margin <= min(gaps):
+            raise InputError(
+                f"margin = {self.margin}: must lie within 1 … {min(gaps)}, the shortest interval"
+            )
+        for name, allowed in (
+            ("interval", ("separate", "full")),
+            ("fake_target", ("denoised", "transition")),
+            ("matched", ("noisy", "clean")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"{name} = {getattr(self, name)!r}: choose one of {', '.join(allowed)}"
+                )
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """t_0 = 0 < t_1 < … < t_K, shared by rollout, interval and sampler."""
+        return time_grid(self.steps, self.schedule.T)
+
+    def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
+        """Draw noise, and steps k that occur equally often in the batch."""
+        device = generator.device
+        return Start(
+            noise=torch.randn(batch, *shape, generator=generator, device=device),
+            step=torch.randperm(batch, generator=generator, device=device) % (len(self.grid) - 1),
+        )
+
+    def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Renoise:
+        """Draw what diffuses a batch of trajectory points; anew for every update of a network."""
+        device = generator.device
+        return Renoise(
+            u=torch.rand(batch, generator=generator, device=device),
+            noise=torch.randn(batch, *shape, generator=generator, device=device),
+        )
+
+    def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
+        """Run the student from noise to its step k; only that last step keeps a gradient."""
+        grid = torch.tensor(self.grid, device=start.step.device)
+        x = start.noise.clone()
+        with torch.no_grad():
+            for step in range(len(grid) - 2, 0, -1):
+                rows = (start.step < step).nonzero()[:, 0]  # who has to go below level t_step
+                if len(rows) == 0:
+                    continue
+                t = grid[step + 1].expand(len(rows))
+                x_hat = student(x[rows], t, None if cond is None else cond[rows])
+                x[rows] = ddim_step(x_hat, x[rows], t, grid[step], self.schedule)[0]
+        upper, i = grid[start.step + 1], grid[start.step]
+        x_hat = student(x, upper, cond)
+        x_i, eps_hat = ddim_step(x_hat, x, upper, i, self.schedule)
+        return Rollout(x_hat, eps_hat, x_i, i, upper)
+
+    def tau(self, rollout: Rollout, u: Tensor) -> Tensor:
+        """Levels τ, uniform on t_k + margin … t_{k+1} (or … T on full intervals), shape (B,)."""
+        full = torch.full_like(rollout.i, self.schedule.T)
+        low, top = rollout.i + self.margin, rollout.upper if self.interval == "separate" else full
+        return low + (u * (top - low + 1)).long()
+
+    def diffused(self, rollout: Rollout, renoise: Renoise) -> tuple[Tensor, Tensor]:
+        """(x_τ, τ) without gradient; from x_{t_k}, or from x̂ at level 0 if `matched` is "clean"."""
+        tau = self.tau(rollout, renoise.u)
+        i, x = rollout.i, rollout.x_i
+        if self.matched == "clean":
+            i, x = torch.zeros_like(i), rollout.x_hat
+        return diffuse(x.detach(), i, tau, renoise.noise, self.schedule), tau
+
+    def student_objective(
+        self,
+        teacher: Denoiser,
+        fake: Denoiser,
+        rollout: Rollout,
+        renoise: Renoise,
+        cond: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The student's loss (B,) and logs; one teacher evaluation (guide it by `Guided`).
+
+        The loss is in units of clean predictions: the positive factors between x_{t_k} and x̂
+        are left in w_τ.
+        """
+        x_tau, tau = self.diffused(rollout, renoise)
+        with torch.no_grad():
+            x_teacher, x_fake = teacher(x_tau, tau, cond), fake(x_tau, tau, cond)
+        loss = student_loss(
+            rollout.x_hat,
+            x_teacher,
+            x_fake,
+            metric=self.metric,
+            c=self.c,
+            normalize=self.normalize,
+        )
+        gap = (x_teacher - x_fake).flatten(1).norm(dim=1)
+        return loss, {"student_loss": loss.detach(), "score_gap": gap}
+
+    def fake_objective(
+        self, fake: Denoiser, rollout: Rollout, renoise: Renoise, cond: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The fake score's loss (B,) and logs; no gradient reaches the student."""
+        x_tau, tau = self.diffused(rollout, renoise)
+        weight = None
+        if self.weighted and self.matched == "noisy":  # where x̂ is diffused the weight is one
+            eps_hat, i = rollout.eps_hat.detach(), rollout.i
+            mixed = mixed_noise(eps_hat, renoise.noise, i, tau, self.schedule)
+            weight = importance_weight(mixed, renoise.noise)
+        alpha, sigma = (level.flatten() for level in self.schedule.at(tau, x_tau))
+        loss = fake_loss(
+            fake(x_tau, tau, cond),
+            self.fake_regression_target(rollout, renoise, tau),
+            snr=(alpha / sigma) ** 2,
+            snr_cap=self.snr_cap,
+            weight=weight,
+        )
+        return loss, {"fake_loss": loss.detach()}
+
+    def fake_regression_target(self, rollout: Rollout, renoise: Renoise, tau: Tensor) -> Tensor:
+        """The clean prediction that the fake score regresses at x_τ, shape of x̂.
+
+        "transition": the score −ε/β of q(x_τ | x_i) as a clean prediction,
+        (x_τ − σ_τ² ε/β)/α_τ = x_i/α_i − α_τ σ_i²/(α_i² β) ε, finite at α_τ = 0.
+        """
+        if self.fake_target == "denoised" or self.matched == "clean":
+            return rollout.x_hat.detach()
+        i, x_i = rollout.i, rollout.x_i.detach()
+        alpha_i, sigma_i = self.schedule.at(i, x_i)
+        alpha_tau, _ = self.schedule.at(tau, x_i)
+        _, beta = _forward(i, tau, self.schedule, x_i)
+        return x_i / alpha_i - alpha_tau * (sigma_i / alpha_i) ** 2 / beta * renoise.noise

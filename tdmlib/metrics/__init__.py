@@ -1,0 +1,1 @@
+"""Distances between sets of samples, on features that say what they see."""

@@ -1,0 +1,56 @@
+"""All metrics of a set of generated digits against the real ones, in one call."""
+
+import torch
+from torch import Tensor
+
+from tdmlib.datasets.digits import SHAPE, digits
+from tdmlib.errors import InputError
+from tdmlib.metrics.classifier import features_and_classes
+from tdmlib.metrics.frechet import frechet_distance
+from tdmlib.metrics.kid import kernel_distance
+from tdmlib.metrics.neighbours import closer_to_training
+from tdmlib.metrics.swd import sliced_wasserstein
+
+
+def check_images(images) -> Tensor:
+    """Finite float32 images (n, 1, 8, 8), n ≥ 50; flat rows of 64 are reshaped. Else InputError."""
+    images = torch.as_tensor(images)
+    if images.ndim == 2 and images.shape[1] == 64:
+        images = images.reshape(-1, *SHAPE)
+    if images.ndim != 4 or tuple(images.shape[1:]) != SHAPE or len(images) < 50:
+        raise InputError(
+            f"samples have shape {tuple(images.shape)}; expected (n, 1, 8, 8) or (n, 64), n ≥ 50"
+        )
+    bad = ~torch.isfinite(images)
+    if bad.any():
+        raise InputError(f"samples hold {int(bad.sum())} NaN or infinite values; remove those rows")
+    return images.float()
+
+
+def digits_report(images, labels: Tensor | None = None, kid: bool = True) -> dict[str, float]:
+    """Distances to the 397 test and to all 1,797 digits, and what else we measure.
+
+    `images` (n, 1, 8, 8) in [−1, 1]; with `labels` (n,) also the share that the classifier reads as
+    asked. `kid=False` leaves out the kernel distance, whose cost grows with n².
+    """
+    images = check_images(images)
+    train, test = digits()
+    every = torch.cat([train.images, test.images])
+    ours, read = features_and_classes(images)
+    report = {}
+    for name, real in (("test", test.images), ("all", every)):
+        reference = features_and_classes(real)[0]
+        report[f"frechet_{name}"] = frechet_distance(ours, reference)
+        if kid:
+            report[f"kid_{name}"] = kernel_distance(ours, reference)
+    report["sliced_wasserstein"] = sliced_wasserstein(images, every)
+    if labels is not None:
+        report["class_agreement"] = float((read == labels).float().mean())
+    report["closer_to_training"] = closer_to_training(images[:5000], train.images, test.images)
+    return report
+
+
+def digits_floor() -> dict[str, float]:
+    """The same report for real against real: what the training images score."""
+    train, _ = digits()
+    return digits_report(train.images, train.labels)

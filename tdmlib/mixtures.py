@@ -1,0 +1,112 @@
+"""Gaussian mixtures: density, score, posterior mean and samples in closed form.
+
+One code for NumPy and torch arrays (array API). With alpha and sigma every function speaks of the
+diffused variable z = αx + σε; the defaults α = 1, σ = 0 give the data themselves.
+"""
+
+import math
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from tdmlib.errors import InputError
+
+
+class GaussianMixture:
+    """Σ_m w_m N(μ_m, Σ_m) with M components in d dimensions.
+
+    Parameters
+    ----------
+    weights : array, shape (M,), positive, divided by their sum.
+    means : array, shape (M, d).
+    covariances : array, shape (M, d, d), symmetric and positive definite.
+
+    Raises InputError when shapes disagree, a weight is not positive, or a covariance is not
+    positive definite.
+    """
+
+    def __init__(self, weights, means, covariances):
+        xp = array_namespace(weights, means, covariances)
+        M, d = means.shape
+        if weights.shape != (M,) or covariances.shape != (M, d, d):
+            raise InputError(
+                f"weights {tuple(weights.shape)}, means {tuple(means.shape)} and covariances "
+                f"{tuple(covariances.shape)} disagree; expected (M,), (M, d), (M, d, d)"
+            )
+        if not bool(xp.all(weights > 0)):
+            raise InputError("weights must all be positive; leave out components without weight")
+        self.weights, self.means = weights / xp.sum(weights), means
+        self._spectrum, self._axes = xp.linalg.eigh(covariances)  # (M, d), (M, d, d)
+        if not bool(xp.all(self._spectrum > 0)):
+            raise InputError("covariances must be positive definite")
+
+    @property
+    def dim(self) -> int:
+        """The dimension d."""
+        return self.means.shape[1]
+
+    def _components(self, z, alpha, sigma):
+        """Principal coordinates and variances (B, M, d) and log w_m p_m(z), shape (B, M)."""
+        xp = array_namespace(z)
+        alpha, sigma = (
+            xp.reshape(xp.asarray(level, dtype=z.dtype, device=device(z)), (-1, 1, 1))
+            for level in (alpha, sigma)
+        )
+        offset = z[:, None, :] - alpha * self.means
+        coordinates = xp.sum(offset[..., :, None] * self._axes, axis=-2)
+        variance = alpha**2 * self._spectrum + sigma**2
+        log_density = -0.5 * xp.sum(
+            coordinates**2 / variance + xp.log(2 * math.pi * variance), axis=-1
+        )
+        return coordinates, variance, xp.log(self.weights) + log_density
+
+    def log_density(self, z, alpha=1.0, sigma=0.0):
+        """log p(z), shape (B,), for z of shape (B, d); alpha, sigma scalars or of B entries."""
+        xp = array_namespace(z)
+        logs = self._components(z, alpha, sigma)[2]
+        top = xp.max(logs, axis=-1, keepdims=True)
+        return xp.log(xp.sum(xp.exp(logs - top), axis=-1)) + top[:, 0]
+
+    def responsibilities(self, z, alpha=1.0, sigma=0.0):
+        """P(component m | z), shape (B, M)."""
+        xp = array_namespace(z)
+        return _softmax(xp, self._components(z, alpha, sigma)[2])
+
+    def _gated(self, z, alpha, sigma, coordinate_gain):
+        """Σ_m P(m | z) U_m (gain ∘ coordinates), shape (B, d)."""
+        xp = array_namespace(z)
+        coordinates, variance, logs = self._components(z, alpha, sigma)
+        inner = coordinate_gain(variance) * coordinates
+        per_component = xp.sum(self._axes * inner[..., None, :], axis=-1)
+        return xp.sum(_softmax(xp, logs)[..., None] * per_component, axis=1)
+
+    def score(self, z, alpha=1.0, sigma=0.0):
+        """∇ log p(z), shape (B, d)."""
+        return self._gated(z, alpha, sigma, lambda variance: -1 / variance)
+
+    def posterior_mean(self, z, alpha=1.0, sigma=0.0):
+        """E[x | z = αx + σε], shape (B, d): a softmax-gated mixture of affine maps."""
+        xp = array_namespace(z)
+        a = xp.reshape(xp.asarray(alpha, dtype=z.dtype, device=device(z)), (-1, 1, 1))
+        affine = self._gated(z, alpha, sigma, lambda variance: a * self._spectrum / variance)
+        weights = self.responsibilities(z, alpha, sigma)
+        return affine + xp.sum(weights[..., None] * self.means, axis=1)
+
+    def sample(self, n: int, seed: int = 0):
+        """n samples of the data, shape (n, d), in the array library of the means."""
+        xp, rng = array_namespace(self.means), np.random.default_rng(seed)
+        component = rng.choice(self.weights.shape[0], size=n, p=_numpy(self.weights))
+        noise = rng.standard_normal((n, self.dim)) * np.sqrt(_numpy(self._spectrum))[component]
+        x = _numpy(self.means)[component] + np.einsum(
+            "nij,nj->ni", _numpy(self._axes)[component], noise
+        )
+        return xp.asarray(x, dtype=self.means.dtype, device=device(self.means))
+
+
+def _softmax(xp, logs):
+    weights = xp.exp(logs - xp.max(logs, axis=-1, keepdims=True))
+    return weights / xp.sum(weights, axis=-1, keepdims=True)
+
+
+def _numpy(array) -> np.ndarray:
+    return np.asarray(array.cpu() if hasattr(array, "cpu") else array, dtype=np.float64)

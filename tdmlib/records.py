@@ -1,0 +1,63 @@
+"""Records: measured numbers in data/results/NAME.json, with all it takes to measure them again."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from tdmlib.errors import InputError
+from tdmlib.resources import folder
+
+PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "tdmlib")
+
+
+def _revision() -> str:
+    """The git revision of the checkout, marked when the library differs from it."""
+    try:
+        root = folder("data").parent
+        git = ["git", "-C", str(root)]
+        run = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "tdmlib", "configs"])
+        return run.stdout.strip() + ("+changes" if changed.returncode else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def provenance(device: str = "cpu") -> dict:
+    """Versions, machine and revision, as every record carries them."""
+    return {
+        "device": device,
+        "processor": platform.machine(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "revision": _revision(),
+    }
+
+
+def write_record(
+    name: str, numbers: dict, *, config: dict, seeds: list[int], device: str = "cpu"
+) -> Path:
+    """Write numbers with their configuration, seeds and provenance; whole or not at all."""
+    path = folder("data") / "results" / f"{name}.json"
+    record = {
+        "name": name, "numbers": numbers, "config": config, "seeds": seeds,
+        **provenance(device),
+    }  # fmt: skip
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def read_record(name: str) -> dict:
+    """A record by its name. Raises InputError that lists the records when there is none."""
+    results = folder("data") / "results"
+    path = results / f"{name}.json"
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in results.glob("*.json")))
+        raise InputError(f"no record {name!r}; there are: {names or 'none'}")
+    return json.loads(path.read_text(encoding="utf-8"))

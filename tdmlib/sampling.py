@@ -1,0 +1,64 @@
+"""The deterministic K-step sampler: DDIM on any levels of the schedule."""
+
+from collections.abc import Iterator, Sequence
+
+from tdmlib.errors import InputError
+from tdmlib.schedules import Schedule
+
+
+def time_grid(steps: int | Sequence[int], T: int) -> tuple[int, ...]:
+    """The levels 0 = t_0 < t_1 < … < t_K that a K-step sampler visits on the grid 0 … T.
+
+    An int K gives t_i = iT/K, rounded. A list gives the levels at which the denoiser is evaluated,
+    in either order; the last landing is at 0 whether it is named or not.
+    Raises InputError unless 1 ≤ K ≤ T, or for levels outside 1 … T or repeated.
+    """
+    if isinstance(steps, Sequence):
+        levels = [int(t) for t in steps]
+        if levels != sorted(levels):
+            levels = levels[::-1]
+        levels = levels if levels[:1] == [0] else [0, *levels]
+        if len(levels) < 2 or levels != sorted(set(levels)) or levels[0] < 0 or levels[-1] > T:
+            raise InputError(
+                f"steps = {list(steps)}: a list of steps names each level once, in order, "
+                f"within 1 … T = {T}"
+            )
+        return tuple(levels)
+    if steps != int(steps) or not 1 <= steps <= T:
+        raise InputError(f"K = {steps} steps on a grid of T = {T}: K must be within 1 … {T}")
+    return tuple(round(i * T / int(steps)) for i in range(int(steps) + 1))
+
+
+def ddim_step(x_hat, z, t, s, schedule: Schedule):
+    """From z at level t to level s: keep the estimated noise, mix it with x̂ anew (eq. of DDIM).
+
+    t and s are ints or integer arrays of shape (B,). Returns (z at level s, ε̂).
+    """
+    alpha, sigma = schedule.at(t, z)
+    eps_hat = (z - alpha * x_hat) / sigma
+    alpha, sigma = schedule.at(s, z)
+    return alpha * x_hat + sigma * eps_hat, eps_hat
+
+
+def trajectory(denoiser, noise, steps, schedule: Schedule, cond=None) -> Iterator[tuple]:
+    """Yield (t, z, x̂) at each level from t_K down to t_1, then (0, x_0, x_0).
+
+    `noise`, shape (B, …), is taken as the state at t_K. A generator, so that the caller
+    may watch, record or stop.
+    """
+    grid, z = time_grid(steps, schedule.T), noise
+    for t, s in zip(grid[:0:-1], grid[-2::-1], strict=True):
+        x_hat = denoiser(z, t, cond)
+        yield t, z, x_hat
+        z, _ = ddim_step(x_hat, z, t, s, schedule)
+    yield 0, z, z
+
+
+def sample(denoiser, noise, steps, schedule: Schedule, cond=None):
+    """The K-step sample x_0, of the shape of `noise`; `steps` as in `time_grid`.
+
+    Raises InputError for a bad number or list of steps, before any evaluation.
+    """
+    for _, z, _ in trajectory(denoiser, noise, steps, schedule, cond):  # noqa: B007
+        pass
+    return z

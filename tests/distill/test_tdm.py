@@ -1,0 +1,281 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from tdmlib.denoisers import GaussianDenoiser, Guided
+from tdmlib.distill.tdm import (
+    TDM,
+    Rollout,
+    Start,
+    diffuse,
+    fake_loss,
+    importance_weight,
+    mixed_noise,
+    student_loss,
+)
+from tdmlib.errors import InputError
+from tdmlib.linear import flow_map, marginal_variance
+from tdmlib.sampling import trajectory
+from tdmlib.schedules import cosine
+
+SCHEDULE = cosine(40)
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+levels = st.lists(st.integers(0, 39), min_size=3, max_size=3).map(sorted)
+
+
+@given(levels)
+def test_diffusing_twice_is_diffusing_once(levels):
+    (i, m, tau), (x, a, b) = levels, torch.randn(3, 200_000, 1, generator=generator())
+    twice = diffuse(diffuse(x, i, m, a, SCHEDULE), m, tau, b, SCHEDULE)
+    once = diffuse(x, i, tau, a, SCHEDULE)
+    assert torch.allclose((twice * x).mean(), (once * x).mean(), atol=0.02)
+    assert torch.allclose(twice.var(), once.var(), atol=0.02)
+
+
+@given(st.integers(0, 39), st.integers(1, 40))
+def test_the_law_of_a_diffused_clean_sample_is_the_forward_process(i, tau):
+    i, tau = sorted((i, tau))
+    x, eps, noise = torch.randn(3, 5, 2, generator=generator(1))
+    x_i = SCHEDULE.alpha[i] * x + SCHEDULE.sigma[i] * eps
+    x_tau = diffuse(x_i, i, tau, noise, SCHEDULE)
+    if tau > 0:
+        mixed = mixed_noise(eps, noise, i, tau, SCHEDULE)
+        rebuilt = SCHEDULE.alpha[tau] * x + SCHEDULE.sigma[tau] * mixed
+        assert torch.allclose(x_tau, rebuilt)
+        shares = mixed_noise(torch.ones(1, 1), torch.zeros(1, 1), i, tau, SCHEDULE) ** 2
+        shares += mixed_noise(torch.zeros(1, 1), torch.ones(1, 1), i, tau, SCHEDULE) ** 2
+        assert torch.allclose(shares, torch.ones(1, 1))  # unit variance
+
+
+def test_diffusing_backward_or_off_the_grid_is_refused():
+    x, low, high = torch.zeros(2, 3), torch.tensor([3, 5]), torch.tensor([4, 4])
+    with pytest.raises(ValueError, match="tau ≥ i"):
+        diffuse(x, low, high, x, SCHEDULE)
+    for i, tau in ((-1, 3), (3, 41)):
+        with pytest.raises(InputError, match="0 … T = 40"):
+            diffuse(x, i, tau, x, SCHEDULE)
+    with pytest.raises(InputError, match="nothing is left"):
+        diffuse(x, 40, 40, x, SCHEDULE)
+
+
+def step_student(b, schedule=SCHEDULE):
+    """The linear student whose step from level t to s multiplies by b[t]: x̂ solves for it."""
+
+    def student(z, t, cond=None):
+        grid = list(b)
+        lower = dict(zip(grid, [0, *grid], strict=False))
+        s = torch.tensor([lower[int(k)] for k in t])
+        factor = torch.stack([torch.as_tensor(b[int(k)]) for k in t])[:, None]
+        (alpha, sigma), (alpha_s, sigma_s) = schedule.at(t, z), schedule.at(s, z)
+        ratio = sigma_s / sigma
+        return (factor - ratio) * z / (alpha_s - alpha * ratio)
+
+    return student
+
+
+@pytest.mark.parametrize("interval", ["separate", "full"])
+@pytest.mark.parametrize("lam", [0.3, 4.0])
+def test_the_student_gradient_is_that_of_the_kullback_leibler_divergence(lam, interval):
+    """One dimension, K = 2, exact fake score: E[gradient] is a positive multiple of dKL/db."""
+    method = TDM(SCHEDULE, steps=2, interval=interval, metric="l2", margin=5)
+    q = torch.from_numpy(marginal_variance(SCHEDULE, lam))
+    for b1 in (0.7, 1.3):
+        b = {20: torch.tensor(b1, requires_grad=True), 40: torch.tensor(0.9)}
+        batch, k = 60_000, 0  # the last step, from level 20 to 0
+        start = Start(torch.randn(batch, 1, generator=generator(3)), torch.full((batch,), k))
+        renoise = method.renoise(batch, (1,), generator(4))
+        student_variance = (b1 * 0.9) ** 2  # Var(x_0), from N(0, 1)
+        fake = GaussianDenoiser(SCHEDULE, student_variance)  # exact: x_0 is Gaussian
+        teacher = GaussianDenoiser(SCHEDULE, lam)
+        rollout = method.rollout(step_student(b), start)
+        loss, _ = method.student_objective(teacher, fake, rollout, renoise)
+        (ours,) = torch.autograd.grad(loss.mean(), b[20])
+        tau = method.tau(rollout, renoise.u)
+        p = torch.from_numpy(marginal_variance(SCHEDULE, student_variance))[tau]
+        # dKL/db = ½(1/q − 1/p) dp/db; clean predictions carry the factor σ²/α, x_0 = x̂ another α
+        slope = 0.5 * (1 / q[tau] - 1 / p) * 2 * b1 * 0.9**2
+        sigma = SCHEDULE.at(tau, renoise.noise)[1][:, 0]
+        exact = (2 * slope * sigma**2).mean()
+        assert torch.sign(ours) == torch.sign(exact)
+        assert torch.isclose(ours, exact, rtol=0.05)
+
+
+@pytest.mark.parametrize("K", [1, 2, 4])
+@pytest.mark.parametrize("lam", [0.3, 4.0])
+def test_the_fixed_point_is_the_flow_map_without_contraction(K, lam):
+    method = TDM(SCHEDULE, steps=K, metric="l2", margin=1)
+    grid = method.grid
+    b = {t: float(flow_map(SCHEDULE, lam, s, t)) for s, t in pairwise(grid)}
+    start = method.start(500, (1,), generator(4))
+    rollout = method.rollout(step_student(b), start)
+    for level, upper in pairwise(grid):
+        rows, factor = rollout.i == level, float(flow_map(SCHEDULE, lam, level))
+        assert torch.allclose(rollout.x_i[rows], factor * start.noise[rows])
+        for tau in range(level + 1, upper + 1):  # the law at τ is the teacher's, N(0, ‖v_τ‖²)
+            carried, fresh = torch.tensor([[factor], [0.0]]), torch.tensor([[0.0], [1.0]])
+            variance = (diffuse(carried, level, tau, fresh, SCHEDULE) ** 2).sum()
+            assert np.isclose(variance, marginal_variance(SCHEDULE, lam)[tau])
+
+
+@pytest.mark.parametrize("interval", ["separate", "full"])
+@pytest.mark.parametrize("target", ["transition", "denoised"])
+def test_what_each_fake_target_regresses(target, interval):
+    """Transition: the exact score of the diffused trajectory point. Denoised: not that one."""
+    method = TDM(SCHEDULE, steps=2, interval=interval, fake_target=target, margin=4)
+    batch, b = 400_000, {20: 0.8, 40: 1.1}
+    noise, ones = torch.randn(batch, 1, generator=generator(5)), torch.ones(batch).long()
+    rollout = method.rollout(step_student(b), Start(noise, ones))
+    tau, renoise = torch.full((batch,), 27), method.renoise(batch, (1,), generator(6))
+    x_tau = diffuse(rollout.x_i, rollout.i, tau, renoise.noise, SCHEDULE)
+    y = method.fake_regression_target(rollout, renoise, tau)
+    slope = (x_tau * y).mean() / (x_tau**2).mean()
+    alpha, sigma = SCHEDULE.alpha[27], SCHEDULE.sigma[27]
+    exact = (1 - sigma**2 / x_tau.var()) / alpha
+    if target == "transition":
+        assert torch.isclose(slope, exact, rtol=0.03)
+    else:
+        assert abs(slope - exact) > 0.1 * abs(exact)
+
+
+def test_on_the_last_step_both_targets_are_the_clean_sample():
+    start = Start(torch.randn(50, 3, generator=generator(6)), torch.zeros(50).long())
+    student = GaussianDenoiser(SCHEDULE, 0.5)
+    for target in ("transition", "denoised"):
+        method = TDM(SCHEDULE, fake_target=target)
+        rollout = method.rollout(student, start)
+        renoise = method.renoise(50, (3,), generator(7))
+        y = method.fake_regression_target(rollout, renoise, method.tau(rollout, renoise.u))
+        assert torch.allclose(y, rollout.x_hat)
+        assert torch.allclose(rollout.x_i, rollout.x_hat)
+
+
+def test_the_rollout_is_the_samplers_trajectory():
+    method, student = TDM(SCHEDULE, steps=[40, 25, 11, 4]), GaussianDenoiser(SCHEDULE, 2.5)
+    start = method.start(64, (3,), generator(7))
+    rollout = method.rollout(student, start)
+    states = {t: z for t, z, _ in trajectory(student, start.noise, method.steps, SCHEDULE)}
+    assert set(rollout.i.tolist()) == {0, 4, 11, 25}
+    for row, (i, upper) in enumerate(zip(rollout.i.tolist(), rollout.upper.tolist(), strict=True)):
+        assert torch.allclose(rollout.x_i[row], states[i][row])
+        assert method.grid.index(upper) == method.grid.index(i) + 1
+
+
+def test_only_the_last_step_is_differentiated():
+    class Student(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(41))
+
+        def forward(self, z, t, cond=None):
+            return self.w[t][:, None] * z
+
+    student, method = Student(), TDM(SCHEDULE)
+    noise = torch.randn(1, 2, generator=generator(8))
+    for k, upper in enumerate(method.grid[1:]):
+        rollout = method.rollout(student, Start(noise, torch.tensor([k])))
+        (slope,) = torch.autograd.grad(rollout.x_i.sum(), student.w)
+        assert slope.nonzero().tolist() == [[upper]]
+
+
+@given(st.sampled_from(["separate", "full"]), st.integers(1, 10), st.integers(1, 8))
+def test_tau_lies_in_its_interval_and_reaches_both_ends(interval, margin, K):
+    margin = min(margin, 40 // K)
+    method = TDM(SCHEDULE, steps=K, interval=interval, margin=margin)
+    for k, (i, upper) in enumerate(zip(method.grid, method.grid[1:], strict=False)):
+        ends = Rollout(None, None, None, torch.full((2,), i), torch.full((2,), upper))
+        low, high = method.tau(ends, torch.tensor([0.0, 1 - 1e-12])).tolist()
+        assert low == i + margin
+        assert high == (upper if interval == "separate" else 40), k
+
+
+def test_the_same_seed_is_the_same_update_and_rows_are_independent():
+    method, student = TDM(SCHEDULE), GaussianDenoiser(SCHEDULE, 2.0)
+    one, two = (method.start(8, (2,), generator(9)) for _ in range(2))
+    assert torch.equal(one.noise, two.noise) and torch.equal(one.step, two.step)
+    assert one.step.bincount().tolist() == [2, 2, 2, 2]
+    half = method.rollout(student, one[4:])
+    assert torch.allclose(half.x_i, method.rollout(student, two).x_i[4:])
+
+
+def test_student_loss_values():
+    x, phi, psi, free = torch.randn(4, 3, 2, 5, generator=generator(10))
+    gap = psi - phi
+    d = 10
+    huber = (gap.flatten(1).pow(2).sum(1) + 0.00054**2 * d).sqrt() - 0.00054 * d**0.5
+    assert torch.allclose(student_loss(x, phi, psi), huber)
+    each = ((gap**2 + 1e-6).sqrt() - 1e-3).flatten(1).mean(1)
+    assert torch.allclose(student_loss(x, phi, psi, metric="pseudo_huber_elementwise"), each)
+    l2 = gap.pow(2).flatten(1).mean(1)
+    assert torch.allclose(student_loss(x, phi, psi, metric="l2"), l2)
+    guided = phi + 3.5 * (phi - free)
+    value = student_loss(x, phi, psi, metric="l2", cfg=4.5, x_uncond=free)
+    assert torch.allclose(value, (psi - guided).pow(2).flatten(1).mean(1))
+    normal = student_loss(x, phi, psi, metric="l2", cfg=4.5, x_uncond=free, normalize=True)
+    assert torch.allclose(normal, value / (x - guided).abs().flatten(1).mean(1))
+    wrapped = Guided(lambda z, t, c=None: phi if c is not None else free, 4.5)(x, 0, 1)
+    assert torch.allclose(wrapped, guided)
+
+
+def test_student_loss_pulls_from_the_fake_to_the_teacher():
+    x = torch.zeros(2, 3, requires_grad=True)
+    teacher, fake = torch.ones(2, 3), -torch.ones(2, 3)
+    for metric in ("pseudo_huber", "pseudo_huber_elementwise", "l2"):
+        (slope,) = torch.autograd.grad(student_loss(x, teacher, fake, metric=metric).sum(), x)
+        assert (slope < 0).all()  # descent raises x̂, toward the teacher
+    (slope,) = torch.autograd.grad(student_loss(x, teacher, fake).sum(), x)
+    assert torch.allclose(slope.norm(dim=1), torch.ones(2), atol=1e-6)  # pseudo-Huber's unit slope
+
+
+def test_fake_loss_values():
+    x, y = torch.randn(2, 4, 3, generator=generator(11))
+    snr, weight = torch.tensor([0.1, 5, 7, 100.0]), torch.tensor([1, 2, 0.5, 1.0])
+    square = (x - y).pow(2).mean(1)
+    assert torch.allclose(fake_loss(x, y), square)
+    expected = square * torch.tensor([0.1, 5, 5, 5]) * weight
+    assert torch.allclose(fake_loss(x, y, snr=snr, weight=weight), expected)
+
+
+def test_the_scripts_weight_hardly_varies_in_high_dimension():
+    d, i, tau = 16384, 10, 20
+    eps, noise = torch.randn(2, 400, d, generator=generator(12))
+    eps /= eps.pow(2).mean(1, keepdim=True).sqrt()  # given mean ε̂² = 1
+    weight = importance_weight(mixed_noise(eps, noise, i, tau, SCHEDULE), noise)
+    ratio = np.tan(np.pi * i / 80) / np.tan(np.pi * tau / 80)  # a = (α_τ σ_i)/(α_i σ_τ)
+    assert weight.std() < 0.008
+    assert np.isclose(weight.std(), ratio / d**0.5, rtol=0.15)
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [({"steps": 41}, "1 … 40"), ({"margin": 0}, "margin"), ({"margin": 11}, "1 … 10"),
+     ({"interval": "both"}, "separate, full"), ({"fake_target": "x"}, "denoised, transition"),
+     ({"matched": "x"}, "noisy, clean")],
+)  # fmt: skip
+def test_bad_choices_are_refused(choice, says):
+    with pytest.raises(InputError, match=says):
+        TDM(SCHEDULE, **choice)
+
+
+def test_bad_metrics_and_missing_guidance_are_refused():
+    x = torch.zeros(1, 2)
+    with pytest.raises(InputError, match="pseudo_huber"):
+        student_loss(x, x, x, metric="huber")
+    with pytest.raises(InputError, match="x_uncond"):
+        student_loss(x, x, x, cfg=2.0)

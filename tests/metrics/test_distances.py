@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+
+from tdmlib.metrics.bootstrap import frechet_gap, interval, kernel_gap
+from tdmlib.metrics.frechet import frechet_distance
+from tdmlib.metrics.kid import kernel_distance
+from tdmlib.metrics.neighbours import closer_to_training, nearest
+from tdmlib.metrics.swd import sliced_wasserstein
+
+
+def clouds(seed=0, n=300, m=200, d=5):
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((d, d))
+    return rng.standard_normal((n, d)) @ root, rng.standard_normal((m, d)) + 0.3
+
+
+def test_frechet_equals_the_textbook_formula():
+    x, y = clouds()
+    C, D = np.cov(x.T), np.cov(y.T)
+    textbook = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(C + D - 2 * sqrtm(C @ D).real)
+    assert np.isclose(frechet_distance(x, y), textbook)
+    assert np.isclose(frechet_distance(y, x), textbook)
+    assert abs(frechet_distance(x, x)) < 1e-9
+    assert np.isclose(frechet_distance(x, x + 2.0), 4 * x.shape[1])
+
+
+def test_frechet_survives_dead_features():
+    x, y = clouds()
+    dead = np.zeros((len(x), 1)), np.zeros((len(y), 1))
+    wide = frechet_distance(np.hstack([x, dead[0]]), np.hstack([y, dead[1]]))
+    assert np.isclose(wide, frechet_distance(x, y))
+
+
+def brute_force_mmd(x, y):
+    def k(a, b):
+        return (a @ b / len(a) + 1) ** 3
+
+    xx = np.mean([k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
+    yy = np.mean([k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j])
+    return xx + yy - 2 * np.mean([k(a, b) for a in x for b in y])
+
+
+def test_kernel_distance_equals_brute_force_and_torchmetrics():
+    x, y = clouds(n=40, m=30)
+    assert np.isclose(kernel_distance(x, y), brute_force_mmd(x, y))
+    from torchmetrics.image.kid import poly_mmd
+
+    same = torch.from_numpy(x[:30]), torch.from_numpy(y)
+    assert np.isclose(kernel_distance(*same), float(poly_mmd(*same)))
+
+
+def test_kernel_distance_is_unbiased_where_frechet_is_not():
+    rng = np.random.default_rng(1)
+    pairs = [rng.standard_normal((2, 30, 4)) for _ in range(400)]
+    kid = np.array([kernel_distance(a, b) for a, b in pairs])
+    assert abs(kid.mean()) < 3 * kid.std() / 20
+    assert np.mean([frechet_distance(a, b) for a, b in pairs]) > 0.3
+
+
+def test_bootstrap_gaps_cover_the_difference_they_estimate():
+    rng = np.random.default_rng(2)
+    real = rng.standard_normal((150, 4))
+    near, far = rng.standard_normal((2, 2000, 4)) + np.array([0.1, 0.4])[:, None, None]
+    for gap, distance in ((frechet_gap, frechet_distance), (kernel_gap, kernel_distance)):
+        low, high = interval(gap(near, far, real, resamples=200))
+        assert low < distance(near, real) - distance(far, real) < high < 0
+        same = interval(gap(near, near + 0, real, resamples=200))
+        assert same[0] <= 0 <= same[1]
+
+
+def test_kernel_gap_has_the_spread_of_fresh_data():
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((2, 400, 3)) + np.array([0.0, 0.5])[:, None, None]
+    fresh = []
+    for _ in range(200):
+        real = rng.standard_normal((100, 3))
+        fresh.append(kernel_distance(a, real) - kernel_distance(b, real))
+    assert np.isclose(np.std(fresh), np.std(kernel_gap(a, b, real)), rtol=0.35)
+
+
+def test_sliced_wasserstein_of_a_shift():
+    x = np.random.default_rng(4).standard_normal((500, 3))
+    shift = np.array([3.0, 0, 0])  # a random direction sees u₁ · 3, and E u₁² = 1/3
+    assert np.isclose(sliced_wasserstein(x + shift, x, projections=2000), 3**0.5, rtol=0.04)
+    assert sliced_wasserstein(x, x) == 0
+
+
+def test_neighbours_find_copies():
+    rng = np.random.default_rng(5)
+    train, test, fresh = (torch.from_numpy(rng.standard_normal((n, 4))) for n in (600, 200, 400))
+    assert closer_to_training(train, train, test) > 0.6  # a third are copies of the thinned set
+    assert abs(closer_to_training(fresh, train, test) - 0.5) < 0.08
+    brute = [min(np.linalg.norm(a - b) for b in test) for a in fresh]
+    assert np.allclose(nearest(fresh, test), brute)
+
+
+def test_interval_is_central():
+    assert interval(np.arange(1001)) == pytest.approx((25, 975))

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tdmlib.denoisers import FromV
+from tdmlib.errors import InputError
+from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
+from tdmlib.models.residual_mlp import check_labels
+from tdmlib.schedules import cosine
+
+
+def denoiser(seed=0, **config):
+    torch.manual_seed(seed)
+    network = ResidualMLP((1, 4, 4), T=20, classes=3, width=16, blocks=2, **config)
+    for parameter in network.parameters():  # zero-initialised layers would hide mistakes
+        torch.nn.init.normal_(parameter, std=0.3)
+    return FromV(network, cosine(20)).eval()
+
+
+def test_weights_come_back_with_network_schedule_and_prediction(tmp_path):
+    one, z = denoiser(), torch.randn(5, 1, 4, 4)
+    t, cond = torch.tensor([1, 5, 10, 19, 20]), torch.tensor([0, 1, 2, 3, 1])
+    other = load_denoiser(save_denoiser(tmp_path / "new" / "w.safetensors", one, origin="test"))
+    assert torch.equal(one(z, t, cond), other(z, t, cond))
+    assert other.schedule == one.schedule and not other.training
+    half = load_denoiser(save_denoiser(tmp_path / "half.safetensors", one, torch.float16))
+    assert torch.allclose(one(z, t, cond), half(z, t, cond), atol=0.05)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["half.safetensors", "new"]
+
+
+def test_no_condition_is_the_empty_one_and_rows_are_independent():
+    one, z, t = denoiser(), torch.randn(4, 1, 4, 4), torch.tensor([3, 9, 15, 20])
+    assert torch.equal(one(z, t), one(z, t, torch.full((4,), 3)))
+    assert not torch.allclose(one(z, t), one(z, t, torch.zeros(4).long()))
+    assert torch.allclose(one(z, t)[2:], one(z[2:], t[2:]), atol=1e-6)
+    assert torch.allclose(one(z, 9)[1], one(z, t)[1], atol=1e-6)
+
+
+def test_a_new_network_starts_from_nothing():
+    network = ResidualMLP((2, 3), T=10, classes=2)
+    assert (network(torch.randn(4, 2, 3), torch.tensor([1, 2, 3, 10])) == 0).all()
+
+
+def test_files_that_are_not_ours_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no weights file"):
+        load_denoiser(tmp_path / "missing.safetensors")
+    (tmp_path / "text").write_text("not weights")
+    with pytest.raises(InputError, match="not a safetensors file"):
+        load_denoiser(tmp_path / "text")
+    save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
+    with pytest.raises(InputError, match="does not describe"):
+        load_denoiser(tmp_path / "bare.safetensors")
+    wrong = denoiser()
+    wrong.network.config["width"] = 8  # the tensors no longer fit the description
+    with pytest.raises(InputError, match="another architecture"):
+        load_denoiser(save_denoiser(tmp_path / "wrong.safetensors", wrong))
+    wrong.network.config = {"depth": 3}
+    with pytest.raises(InputError, match="unknown here"):
+        load_denoiser(save_denoiser(tmp_path / "odd.safetensors", wrong))
+
+
+def test_shapes_and_labels_are_checked():
+    with pytest.raises(InputError, match=r"\(1, 8, 8\), the network takes \(1, 4, 4\)"):
+        denoiser()(torch.zeros(2, 1, 8, 8), 3)
+    with pytest.raises(InputError, match="label 10 is out of range; labels are 0 … 9"):
+        check_labels(torch.tensor([3, 10]), 10)

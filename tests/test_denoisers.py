@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tdmlib.denoisers import (
+    FromEpsilon,
+    FromFlow,
+    FromV,
+    GaussianDenoiser,
+    Guided,
+    MixtureDenoiser,
+)
+from tdmlib.errors import InputError
+from tdmlib.mixtures import GaussianMixture
+from tdmlib.schedules import Schedule, cosine
+
+SCHEDULE = Schedule(*(f(np.linspace(0.1, 1.4, 9)) for f in (np.cos, np.sin)))  # α_T > 0, σ_0 > 0
+
+
+class Oracle(nn.Module):
+    """A network that knows x and ε and answers in one parameterisation."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer, self.seen = answer, None
+
+    def forward(self, z, t, cond):
+        self.seen = z
+        return self.answer
+
+
+@pytest.mark.parametrize("t", [3, torch.tensor([1, 4, 8])])
+def test_every_parameterisation_gives_back_the_clean_sample(t):
+    x, eps = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    alpha, sigma = SCHEDULE.at(t, x)
+    z = alpha * x + sigma * eps
+    flow = Oracle(eps - x)
+    for denoiser in (
+        FromEpsilon(Oracle(eps), SCHEDULE),
+        FromV(Oracle(alpha * eps - sigma * x), SCHEDULE),
+        FromFlow(flow, SCHEDULE),
+    ):
+        assert torch.allclose(denoiser(z, t), x)
+    r = sigma / (alpha + sigma)
+    assert torch.allclose(flow.seen, (1 - r) * x + r * eps)
+
+
+def test_the_gaussian_denoiser_is_the_mixture_with_one_component():
+    lam, mean = torch.tensor([0.3, 2.0]), torch.tensor([1.0, -1.0])
+    mixture = GaussianMixture(torch.ones(1), mean[None], torch.diag(lam)[None])
+    z, t = torch.randn(5, 2), torch.tensor([0, 2, 4, 6, 8])
+    one, other = GaussianDenoiser(SCHEDULE, lam, mean), MixtureDenoiser(SCHEDULE, mixture)
+    assert torch.allclose(one(z, t), other(z, t), atol=1e-5)
+    array = GaussianDenoiser(SCHEDULE, lam.numpy(), mean.numpy())(z.numpy(), t.numpy())
+    assert np.allclose(array, one(z, t), atol=1e-6)
+
+
+def test_guidance_extrapolates_and_one_is_free():
+    calls = []
+
+    def denoiser(z, t, cond=None):
+        calls.append(cond)
+        return z * 0 + (2.0 if cond == "cat" else 1.0)
+
+    z = torch.zeros(2, 3)
+    assert (Guided(denoiser, 3.0, null="")(z, 1, "cat") == 1 + 3 * (2 - 1)).all()
+    assert calls == ["cat", ""]
+    assert (Guided(denoiser, 1)(z, 1, "cat") == 2).all()
+    assert calls[2:] == ["cat"]
+
+
+def test_a_noise_prediction_cannot_start_at_pure_noise():
+    with pytest.raises(InputError, match="alpha_T = 0"):
+        FromEpsilon(nn.Identity(), cosine(8))

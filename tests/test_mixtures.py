@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from tdmlib.errors import InputError
+from tdmlib.mixtures import GaussianMixture
+
+
+def mixture(d=2):
+    rng = np.random.default_rng(0)
+    roots = rng.standard_normal((3, d, d))
+    covariances = roots @ roots.transpose(0, 2, 1) + 0.3 * np.eye(d)
+    return GaussianMixture(np.array([1.0, 2.0, 3.0]), 2 * rng.standard_normal((3, d)), covariances)
+
+
+def covariances(m):
+    return np.einsum("mij,mj,mkj->mik", m._axes, m._spectrum, m._axes)
+
+
+@pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 0.0), (0.6, 0.8), (0.0, 1.0)])
+def test_density_is_scipys(alpha, sigma):
+    m, z = mixture(), np.random.default_rng(1).standard_normal((5, 2))
+    terms = [
+        w * multivariate_normal(alpha * mu, alpha**2 * C + sigma**2 * np.eye(2)).pdf(z)
+        for w, mu, C in zip(m.weights, m.means, covariances(m), strict=True)
+    ]
+    assert np.allclose(np.exp(m.log_density(z, alpha, sigma)), np.sum(terms, axis=0))
+
+
+@pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 0.0), (0.6, 0.8)])
+def test_score_is_the_gradient_and_tweedie_gives_the_posterior_mean(alpha, sigma):
+    m, z, h = mixture(), np.random.default_rng(2).standard_normal((4, 2)), 1e-6
+    gradient = np.stack(
+        [
+            (m.log_density(z + h * e, alpha, sigma) - m.log_density(z - h * e, alpha, sigma))
+            / 2
+            / h
+            for e in np.eye(2)
+        ],
+        axis=-1,
+    )
+    score = m.score(z, alpha, sigma)
+    assert np.allclose(score, gradient, atol=1e-7)
+    assert np.allclose(m.posterior_mean(z, alpha, sigma), (z + sigma**2 * score) / alpha)
+
+
+def test_torch_agrees_with_numpy_and_levels_may_differ_by_row():
+    m, z = mixture(), np.random.default_rng(3).standard_normal((3, 2))
+    alpha, sigma = np.array([[0.9], [0.6], [0.0]]), np.sqrt([[0.19], [0.64], [1.0]])
+    t = GaussianMixture(*map(torch.from_numpy, (m.weights, m.means, covariances(m))))
+    for name in ("log_density", "score", "posterior_mean"):
+        ours = getattr(m, name)(z, alpha, sigma)
+        theirs = getattr(t, name)(*map(torch.from_numpy, (z, alpha, sigma)))
+        assert np.allclose(ours, theirs.numpy())
+        rows = [getattr(m, name)(z[k : k + 1], alpha[k], sigma[k])[0] for k in range(3)]
+        assert np.allclose(ours, rows)
+
+
+def test_samples_have_the_moments():
+    m = mixture()
+    x = m.sample(200_000, seed=4)
+    mean = m.weights @ m.means
+    second = np.einsum("m,mij->ij", m.weights, covariances(m)) + np.einsum(
+        "m,mi,mj->ij", m.weights, m.means, m.means
+    )
+    assert np.allclose(x.mean(0), mean, atol=0.03)
+    assert np.allclose(x.T @ x / len(x), second, rtol=0.02, atol=0.05)
+    assert np.array_equal(x[:5], m.sample(200_000, seed=4)[:5])
+
+
+@pytest.mark.parametrize(
+    ("weights", "shape", "says"),
+    [([1.0, 0.0], (2, 2, 2), "positive"), ([1.0], (2, 2, 2), "disagree"),
+     ([1.0, 1.0], (2, 3, 3), "disagree")],
+)  # fmt: skip
+def test_bad_mixtures_are_refused(weights, shape, says):
+    covariance = np.broadcast_to(np.eye(shape[-1]), shape)
+    with pytest.raises(InputError, match=says):
+        GaussianMixture(np.array(weights), np.zeros((2, 2)), covariance)
+    with pytest.raises(InputError, match="positive definite"):
+        GaussianMixture(np.ones(2), np.zeros((2, 2)), -np.broadcast_to(np.eye(2), (2, 2, 2)))
