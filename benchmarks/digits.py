@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tdmlib.cli.generate import generate
+from tdmlib.cli.sampling import generate
 from tdmlib.datasets.digits import digits
 from tdmlib.metrics.bootstrap import frechet_gap, interval, kernel_gap
 from tdmlib.metrics.classifier import features_and_classes

@@ -183,6 +183,7 @@ async def execute(chapter: Chapter) -> str:
         extra_arguments=["--log-level=ERROR"],  # else each kernel warns about its own transport
         timeout=CELL_TIMEOUT,
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(chapter.source.parent)}},
         on_cell_start=lambda cell, cell_index: running.append(cell.source),
     )

@@ -35,7 +35,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ):
     """What the four canonical merge strategies lose on Gaussian data of variance λ."""
-    _module("plan").run(steps, time, lam, strategy, as_json)
+    _module("planning").run(steps, time, lam, strategy, as_json)
 
 
 @app.command(
@@ -47,7 +47,7 @@ def plan(
 )
 def fit(context: typer.Context):
     """Train what a config describes; resume with --ckpt_path last. All options: tdm fit --help."""
-    _module("fit").run(context.args)
+    _module("training").run(context.args)
 
 
 Model = Annotated[str, typer.Option(help="Weights file, or the name of a shipped one.")]
@@ -68,7 +68,7 @@ def sample(
     plot: Annotated[Path | None, typer.Option(help="Also draw the first 60 to this file.")] = None,
 ):
     """Draw samples from a teacher or a distilled student."""
-    _module("generate").run_sample(model, steps, count, seed, labels, guidance, out, plot)
+    _module("sampling").run_sample(model, steps, count, seed, labels, guidance, out, plot)
 
 
 @app.command()
@@ -82,7 +82,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Also write the numbers as JSON.")] = None,
 ):
     """Measure a model's samples, or those of a file, against the real digits."""
-    _module("generate").run_evaluate(model, steps, count, seed, guidance, samples, out)
+    _module("sampling").run_evaluate(model, steps, count, seed, guidance, samples, out)
 
 
 def _module(name: str):

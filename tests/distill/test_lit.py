@@ -112,6 +112,14 @@ def test_the_run_moves_student_and_fake_but_not_the_teacher(tmp_path, teacher):
     assert int(lit.update) == 3
 
 
+def test_an_update_sees_no_data_and_asks_the_teacher_once(tmp_path, teacher):
+    lit, calls = module(teacher), []
+    lit.teacher.register_forward_hook(lambda *_: calls.append(1))
+    assert list(lit.train_dataloader()) == [0, 1, 2]  # an epoch is a count, not a data set
+    train(tmp_path, lit, epochs=2)
+    assert len(calls) == int(lit.update) == 6
+
+
 def test_ranks_share_one_stream(teacher):
     """Two halves of a batch, as two processes see them, are the whole batch."""
     method, shape = TDM(cosine(40)), (1, 8, 8)

@@ -42,7 +42,9 @@ def brute_force_mmd(x, y):
     return xx + yy - 2 * np.mean([k(a, b) for a in x for b in y])
 
 
-def test_kernel_distance_equals_brute_force_and_torchmetrics():
+@pytest.mark.parametrize("wide", [0, 128])
+def test_kernel_distance_equals_brute_force_and_torchmetrics(monkeypatch, wide):
+    monkeypatch.setattr("tdmlib.metrics.kid.WIDE", wide)
     x, y = clouds(n=40, m=30)
     assert np.isclose(kernel_distance(x, y), brute_force_mmd(x, y))
     from torchmetrics.image.kid import poly_mmd

@@ -1,10 +1,13 @@
 """`tdm fit`: LightningCLI on a YAML file with class paths."""
 
 import logging
+import re
+import sys
 import warnings
 from pathlib import Path
 
 import torch
+import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
@@ -29,6 +32,15 @@ class TdmCLI(LightningCLI):
         self.config_init.fit.ckpt_path = str(path)
         print(f"resuming from {path}")
 
+    def fit(self, model, **kwargs):
+        try:
+            self.trainer.fit(model, **kwargs)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            if not self.trainer.interrupted:
+                raise
+            print("stopped; --ckpt_path last goes on from the last finished epoch", file=sys.stderr)
+            raise KeyboardInterrupt from None
+
     def after_fit(self):
         if path := getattr(self.trainer.checkpoint_callback, "best_model_path", ""):
             print(f"checkpoint for resuming: {path}")
@@ -36,15 +48,42 @@ class TdmCLI(LightningCLI):
             print(f"logs: tensorboard --logdir {self.trainer.log_dir}")
 
 
+def _cause(error: BaseException | None) -> InputError | None:
+    """The InputError that the parser has wrapped, if any."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _brief(message: str) -> str:
+    """The parser's essay on a value of the wrong type as one sentence."""
+    key = re.search(r'[Kk]ey "(.+?)"', message)
+    given = re.search(r"Given value: (.*)", message)
+    types = re.search(r"Subtypes: \[(.*)\]", message)
+    if not (key and given and types):
+        return message
+    expected = " or ".join(re.findall(r"[\w.]+(?='>)", types[1])) or types[1]
+    return f"{key[1]} = {given[1]}: expected {expected}"
+
+
 def _with_shipped_configs(arguments: list[str]) -> list[str]:
     found = []
     for k, argument in enumerate(arguments):
         if argument.startswith("--config="):
-            argument = f"--config={find('configs', argument.removeprefix('--config='))}"
+            argument = f"--config={_config(argument.removeprefix('--config='))}"
         elif k and arguments[k - 1] in ("--config", "-c"):
-            argument = str(find("configs", argument))
+            argument = _config(argument)
         found.append(argument)
     return found
+
+
+def _config(name: str) -> str:
+    path = find("configs", name)
+    try:
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{name} is not YAML: {error}") from None
+    return str(path)
 
 
 def run(arguments: list[str]) -> None:
@@ -65,4 +104,8 @@ def run(arguments: list[str]) -> None:
             args=["fit", *arguments],
         )
     except ArgumentError as error:
-        raise InputError(str(error)) from None
+        raise _cause(error) or InputError(_brief(str(error))) from None
+    except ValueError as error:
+        if (cause := _cause(error)) is None:
+            raise
+        raise cause from None
