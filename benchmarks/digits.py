@@ -97,8 +97,11 @@ def main() -> None:
     train_split, test = digits()
     every = torch.cat([train_split.images, test.images])
     references = {
-        name: features_and_classes(images)[0].numpy()
-        for name, images in (("test", test.images), ("all", every))
+        "test": (features_and_classes(test.images)[0].numpy(), test.labels),
+        "all": (
+            features_and_classes(every)[0].numpy(),
+            torch.cat([train_split.labels, test.labels]),
+        ),
     }
     teacher, features, neighbours = {}, {}, {}
     for steps in TEACHER_STEPS:
@@ -124,12 +127,14 @@ def main() -> None:
         numbers["students"][str(steps)].append(report)
         numbers["curves"][f"tdm{steps}_seed{seed}"] = curves(weights)
         neighbours[f"tdm{steps}_seed{seed}"] = np.quantile(distance, [0.01, 0.5]).tolist()
-        for against, (name, reference) in product((25, 100), references.items()):
+        for against, (name, (reference, labels)) in product((25, 100), references.items()):
             key = f"tdm{steps}_seed{seed}_minus_teacher{against}_{name}"
             resamples = 20 if quick else 300
             numbers["gaps"][key] = {
-                "frechet": interval(frechet_gap(ours, features[against], reference, resamples)),
-                "kid": interval(kernel_gap(ours, features[against], reference)),
+                "frechet": interval(
+                    frechet_gap(ours, features[against], reference, labels, resamples)
+                ),
+                "kid": interval(kernel_gap(ours, features[against], reference, labels)),
             }
             print(key, numbers["gaps"][key], flush=True)
     if quick:

@@ -47,6 +47,7 @@ def write_record(
         "name": name, "numbers": numbers, "config": config, "seeds": seeds,
         **provenance(device),
     }  # fmt: skip
+    path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, path)

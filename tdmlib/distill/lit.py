@@ -79,7 +79,7 @@ class _Keyed(LightningModule):
         return keyed_generator(self.device, self.seed, int(self.update))
 
     def rate(self, optimizer: Optimizer, warmup: int, last: float):
-        total = self.trainer.max_epochs * self.trainer.num_training_batches
+        total = int(self.trainer.estimated_stepping_batches)
         return torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(warmup, total, last))
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:

@@ -1,4 +1,8 @@
-"""Which of two generators is closer to the data, and how sure are we? Both see the same images."""
+"""Which of two generators is closer to the data, and how sure are we? Both see the same images.
+
+The real images are resampled with replacement within each class: the split is stratified and the
+generators are asked for all classes alike, so class counts are design, not chance.
+"""
 
 import numpy as np
 
@@ -6,20 +10,29 @@ from tdmlib.metrics.frechet import frechet_distance
 from tdmlib.metrics.kid import across, within
 
 
-def frechet_gap(ours, theirs, reference, resamples: int = 500, seed: int = 0) -> np.ndarray:
+def resampled_rows(labels, rng: np.random.Generator) -> np.ndarray:
+    """Row numbers drawn with replacement, as many of each class as `labels` (n,) has."""
+    labels = np.asarray(labels)
+    classes = (np.flatnonzero(labels == c) for c in np.unique(labels))
+    return np.concatenate([rng.choice(rows, size=len(rows)) for rows in classes])
+
+
+def frechet_gap(ours, theirs, reference, labels, resamples: int = 500, seed: int = 0) -> np.ndarray:
     """Resampled Fréchet(ours) − Fréchet(theirs), shape (resamples,).
 
-    All three sets of features are drawn anew with replacement, the reference once for both sides.
+    `ours`, `theirs` and `reference` are features; `labels` are the classes of the reference. All
+    three sets are drawn anew, the reference once for both sides.
     """
     rng, gaps = np.random.default_rng(seed), []
     for _ in range(resamples):
-        real, a, b = (x[rng.integers(len(x), size=len(x))] for x in (reference, ours, theirs))
+        real = reference[resampled_rows(labels, rng)]
+        a, b = (x[rng.integers(len(x), size=len(x))] for x in (ours, theirs))
         gaps.append(frechet_distance(a, real) - frechet_distance(b, real))
     return np.array(gaps)
 
 
-def kernel_gap(ours, theirs, reference, resamples: int = 2000, seed: int = 0) -> np.ndarray:
-    """Resampled MMD²(ours) − MMD²(theirs), shape (resamples,).
+def kernel_gap(ours, theirs, reference, labels, resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Resampled MMD²(ours) − MMD²(theirs), shape (resamples,); arguments as in `frechet_gap`.
 
     The term within the reference cancels, so the gap is linear in the real images and these are
     what is resampled; the generated sets should be large.
@@ -27,8 +40,8 @@ def kernel_gap(ours, theirs, reference, resamples: int = 2000, seed: int = 0) ->
     rng = np.random.default_rng(seed)
     own = within(ours) - within(theirs)
     each = across(ours, reference) - across(theirs, reference)
-    means = each[rng.integers(len(each), size=(resamples, len(each)))].mean(axis=1)
-    return own - 2 * means
+    means = [each[resampled_rows(labels, rng)].mean() for _ in range(resamples)]
+    return own - 2 * np.array(means)
 
 
 def interval(values, level: float = 0.95) -> tuple[float, float]:

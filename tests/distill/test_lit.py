@@ -148,6 +148,12 @@ def test_gradients_are_clipped_on_both_networks(tmp_path, teacher):
         assert 0 < moved <= 3 * 1e-3 * 1.001
 
 
+def test_both_rates_have_decayed_at_the_end(tmp_path, teacher):
+    lit = train(tmp_path, module(teacher, warmup=1, last_rate=0.25), epochs=4)
+    for optimizer in lit.optimizers():
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25 * 1e-3)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, teacher):
     lit = module(teacher)
     torch.nn.init.constant_(lit.fake.network.last.bias, float("nan"))

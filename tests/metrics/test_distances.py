@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from tdmlib.metrics.bootstrap import frechet_gap, interval, kernel_gap
+from tdmlib.metrics.bootstrap import frechet_gap, interval, kernel_gap, resampled_rows
 from tdmlib.metrics.frechet import frechet_distance
 from tdmlib.metrics.kid import kernel_distance
 from tdmlib.metrics.neighbours import closer_to_training, nearest
@@ -61,25 +61,41 @@ def test_kernel_distance_is_unbiased_where_frechet_is_not():
     assert np.mean([frechet_distance(a, b) for a, b in pairs]) > 0.3
 
 
-def test_bootstrap_gaps_cover_the_difference_they_estimate():
+def labelled(rng, counts, d=3):
+    """Two classes far apart, `counts` of each."""
+    labels = np.repeat([0, 1], counts)
+    return rng.standard_normal((len(labels), d)) + 2.0 * labels[:, None], labels
+
+
+def test_resampling_keeps_class_counts():
+    labels, rng = np.array([0, 1, 1, 2, 2, 2]), np.random.default_rng(0)
+    draws = np.array([resampled_rows(labels, rng) for _ in range(300)])
+    assert all((np.bincount(labels[rows]) == [1, 2, 3]).all() for rows in draws)
+    assert set(draws[:, 1:].ravel()) == {1, 2, 3, 4, 5}
+    assert len({tuple(rows) for rows in draws}) > 20
+
+
+@pytest.mark.parametrize(
+    ("gap", "distance"), [(frechet_gap, frechet_distance), (kernel_gap, kernel_distance)]
+)
+def test_bootstrap_gaps_cover_the_difference_they_estimate(gap, distance):
     rng = np.random.default_rng(2)
-    real = rng.standard_normal((150, 4))
-    near, far = rng.standard_normal((2, 2000, 4)) + np.array([0.1, 0.4])[:, None, None]
-    for gap, distance in ((frechet_gap, frechet_distance), (kernel_gap, kernel_distance)):
-        low, high = interval(gap(near, far, real, resamples=200))
-        assert low < distance(near, real) - distance(far, real) < high < 0
-        same = interval(gap(near, near + 0, real, resamples=200))
-        assert same[0] <= 0 <= same[1]
+    real, labels = labelled(rng, (80, 70))
+    near, far = labelled(rng, (1000, 1000))[0] + 0.1, labelled(rng, (1000, 1000))[0] + 0.8
+    low, high = interval(gap(near, far, real, labels, resamples=200))
+    assert low < distance(near, real) - distance(far, real) < high < 0
+    same = interval(gap(near, near + 0, real, labels, resamples=200))
+    assert same[0] <= 0 <= same[1]
 
 
 def test_kernel_gap_has_the_spread_of_fresh_data():
     rng = np.random.default_rng(3)
-    a, b = rng.standard_normal((2, 400, 3)) + np.array([0.0, 0.5])[:, None, None]
+    a, b = labelled(rng, (1000, 1000))[0], labelled(rng, (1000, 1000))[0] + 0.5
     fresh = []
     for _ in range(200):
-        real = rng.standard_normal((100, 3))
+        real, labels = labelled(rng, (200, 200))
         fresh.append(kernel_distance(a, real) - kernel_distance(b, real))
-    assert np.isclose(np.std(fresh), np.std(kernel_gap(a, b, real)), rtol=0.35)
+    assert np.isclose(np.std(fresh), np.std(kernel_gap(a, b, real, labels)), rtol=0.35)
 
 
 def test_sliced_wasserstein_of_a_shift():
