@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from itertools import product
 from pathlib import Path
 
@@ -120,6 +121,7 @@ def main() -> None:
         "curves": {},
         "neighbours": neighbours,
     }
+    gaps = defaultdict(list)
     real = nearest(test.images, train_split.images)
     neighbours["real_test"] = np.quantile(real, [0.01, 0.5]).tolist()
     for (steps, seed), weights in students.items():
@@ -128,15 +130,16 @@ def main() -> None:
         numbers["curves"][f"tdm{steps}_seed{seed}"] = curves(weights)
         neighbours[f"tdm{steps}_seed{seed}"] = np.quantile(distance, [0.01, 0.5]).tolist()
         for against, (name, (reference, labels)) in product((25, 100), references.items()):
-            key = f"tdm{steps}_seed{seed}_minus_teacher{against}_{name}"
-            resamples = 20 if quick else 300
-            numbers["gaps"][key] = {
-                "frechet": interval(
-                    frechet_gap(ours, features[against], reference, labels, resamples)
-                ),
-                "kid": interval(kernel_gap(ours, features[against], reference, labels)),
-            }
-            print(key, numbers["gaps"][key], flush=True)
+            rivals = ours, features[against], reference, labels
+            key = f"tdm{steps}_SEED_minus_teacher{against}_{name}"
+            gaps[key, "frechet"].append(frechet_gap(*rivals, 20 if quick else 400))
+            gaps[key, "kid"].append(kernel_gap(*rivals))
+    for (key, distance), runs in gaps.items():
+        # every seed met the same resampled images, so that their mean is a bootstrap of the mean
+        for label, values in [*zip(SEEDS, runs, strict=True), ("mean", np.mean(runs, axis=0))]:
+            name = key.replace("SEED", f"seed{label}" if label != "mean" else "mean")
+            numbers["gaps"].setdefault(name, {})[distance] = interval(values)
+            print(name, distance, numbers["gaps"][name][distance], flush=True)
     if quick:
         return
     for steps in STUDENT_STEPS:

@@ -177,8 +177,8 @@ def distance_over_steps(teacher: dict[int, float], students: dict, floor: float,
                 textcoords="offset points")  # fmt: skip
     for label, (steps, values) in students.items():
         ax.plot([steps] * len(values), values, "o", color=COLORS[label], ms=5, alpha=0.7)
-        ax.annotate(label, (steps, min(values)), color=COLORS[label], xytext=(0, -14),
-                    textcoords="offset points", ha="left" if steps == 1 else "center")  # fmt: skip
+        ax.annotate(label, (steps, np.mean(values)), color=COLORS[label], xytext=(8, -4),
+                    textcoords="offset points")  # fmt: skip
     ax.axhline(floor, color=COLORS["data"], ls=":", lw=1)
     ax.annotate("real training images", (max(teacher), floor), ha="right", va="bottom",
                 color=COLORS["data"])  # fmt: skip
@@ -194,6 +194,6 @@ def training_curves(curves: dict[str, list], ylabels: dict[str, str], color: str
     for ax, (name, ylabel) in zip(np.atleast_1d(axes), ylabels.items(), strict=True):
         for run in curves[name]:
             ax.plot(*np.array(run).T, color=COLORS[color], lw=1.2, alpha=0.7)
-        ax.set(ylabel=ylabel, yscale="log")
+        ax.set(ylabel=ylabel, ylim=(0, None))
     np.atleast_1d(axes)[-1].set_xlabel("update")
     return fig

@@ -277,7 +277,7 @@ def build() -> None:
         options = ["--path-output", ".", "--all", "-W", "-n", "--keep-going", "--quiet"]
         jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
         command = [*jupyter_book, "build", ".", *options]
-        env = os.environ | KERNEL_ENV
+        env = {k: v for k, v in (os.environ | KERNEL_ENV).items() if k != "SOURCE_DATE_EPOCH"}
         if subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL).returncode:
             raise SystemExit("Sphinx reported warnings or errors, see above")
         if cached() != before:

@@ -95,8 +95,12 @@ class _Keyed(LightningModule):
             )
         return loss
 
-    def weights_path(self) -> Path:
-        return Path(self.trainer.log_dir or self.trainer.default_root_dir)
+    def save_average(self, name: str, **notes) -> None:
+        """Write the averaged network beside the logs; a trainer without a logger writes nothing."""
+        if self.trainer.is_global_zero and self.trainer.loggers:
+            path = Path(self.trainer.log_dir) / f"{name}.safetensors"
+            save_denoiser(path, self.average.module, updates=int(self.update), **notes)
+            print(f"wrote the averaged {name} to {path}")
 
 
 class ScoreDistillation(_Keyed):
@@ -191,14 +195,7 @@ class ScoreDistillation(_Keyed):
         optimizer.step()
 
     def on_train_end(self) -> None:
-        if self.trainer.is_global_zero and not self.trainer.interrupted:
-            path = save_denoiser(
-                self.weights_path() / "student.safetensors",
-                self.average.module,
-                updates=int(self.update),
-                levels=list(self.method.grid),
-            )
-            print(f"wrote the averaged student to {path}")
+        self.save_average("student", levels=list(self.method.grid))
 
 
 class DenoiserTraining(_Keyed):
@@ -265,10 +262,4 @@ class DenoiserTraining(_Keyed):
         )
 
     def on_train_end(self) -> None:
-        if self.trainer.is_global_zero and not self.trainer.interrupted:
-            path = save_denoiser(
-                self.weights_path() / "teacher.safetensors",
-                self.average.module,
-                updates=int(self.update),
-            )
-            print(f"wrote the averaged teacher to {path}")
+        self.save_average("teacher")
