@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tdmlib import plots
 from tdmlib.cli.sampling import generate
 from tdmlib.datasets.digits import digits
 from tdmlib.metrics.bootstrap import frechet_gap, interval, kernel_gap
@@ -83,6 +84,19 @@ def measure(weights: str, steps: int, count: int, seed: int) -> tuple[dict, np.n
     )
 
 
+def picture(path: Path) -> Path:
+    """The same noise through teacher and students, for README."""
+    rows = {}
+    for label, weights, steps in (
+        ("teacher, 25 steps", "teacher", 25), ("teacher, 4 steps", "teacher", 4),
+        ("TDM, 4 steps", "tdm4", 4), ("TDM, 1 step", "tdm1", 1),
+    ):  # fmt: skip
+        rows[label], _ = generate(f"digits_{weights}.safetensors", steps, 10, seed=8)
+    plots.use_style()
+    plots.sample_grid(rows).savefig(path, dpi=150)
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/digits"))
@@ -147,6 +161,7 @@ def main() -> None:
         student = load_denoiser(students[steps, 0])
         notes = dict(trained_with=CONFIG, steps=steps, seed=0)
         print(f"wrote {save_denoiser(path, student, torch.float16, **notes)}")
+    print(f"wrote {picture(folder('data') / 'results/digits.png')}")
     config = {"file": CONFIG, "samples": count, "teacher_steps": TEACHER_STEPS}
     print(f"wrote {write_record('digits', numbers, config=config, seeds=list(SEEDS))}")
 

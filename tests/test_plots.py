@@ -1,0 +1,65 @@
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from tdmlib import plots
+from tdmlib.linear import STRATEGIES, canonical_plan, step_operators
+from tdmlib.schedules import cosine
+
+mpl.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    plt.close("all")
+
+
+def test_every_strategy_and_method_keeps_a_colour_of_its_own():
+    named = ["data", "teacher", *STRATEGIES, "tdm"]
+    assert len({plots.COLORS[name] for name in named}) == len(named)
+    assert plots.COLORS["TDM, 4 steps"] == plots.COLORS["tdm"]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_an_arc_spans_each_merge_and_later_ones_are_darker(name):
+    plan = canonical_plan(name, 8)
+    (ax,) = plots.merge_arcs({name: plan}).axes
+    arcs = [line for line in ax.lines if len(line.get_xdata()) > 20]
+    ends = [(round(min(a.get_xdata())), round(max(a.get_xdata()))) for a in arcs]
+    assert ends == plan.merges
+    shades = [arc.get_alpha() for arc in arcs]
+    assert shades == sorted(shades)
+    assert shades[-1] == 1
+
+
+def test_the_projection_in_the_ellipse_is_the_operator():
+    for ax, lam in zip(plots.ellipse(cosine(8), (0.3, 3.0), t=4).axes, (0.3, 3.0), strict=True):
+        (foot,) = (line.get_xydata()[0] for line in ax.lines if line.get_marker() == "o")
+        v = np.array([cosine(8).alpha[4] * np.sqrt(lam), cosine(8).sigma[4]])
+        assert np.allclose(foot, step_operators(cosine(8), lam)[3] * v)
+
+
+def test_the_grid_puts_images_row_by_row():
+    images = np.arange(12)[:, None, None, None] / 12 * np.ones((12, 1, 3, 3))
+    (ax,) = plots.sample_grid({"x": images}, columns=4).axes
+    (shown,) = ax.images
+    assert np.allclose(shown.get_array()[1::4, 1::4], np.arange(12).reshape(3, 4) / 12)
+
+
+def test_labels_at_the_end_of_curves_do_not_overlap():
+    lams = np.geomspace(0.1, 10, 5)
+    curves = dict.fromkeys(STRATEGIES, np.ones(5))
+    (ax,) = plots.curves_over_lambda(lams, curves, "error").axes
+    heights = sorted(text.xy[1] for text in ax.texts)
+    assert np.diff(heights).min() > 0.07
+
+
+def test_distances_and_curves_show_what_they_are_given():
+    teacher = {1: 20.0, 2: 7.0, 25: 1.4}
+    (ax,) = plots.distance_over_steps(teacher, {"TDM, 4 steps": (4, [1.2, 1.1])}, 0.9, "d").axes
+    assert ax.lines[0].get_xydata().tolist() == [[1, 20], [2, 7], [25, 1.4]]
+    assert ax.lines[1].get_xydata().tolist() == [[4, 1.2], [4, 1.1]]
+    (ax,) = plots.training_curves({"loss": [[[1, 3.0], [2, 2.0]]]}, {"loss": "loss"}).axes
+    assert ax.lines[0].get_xydata().tolist() == [[1, 3], [2, 2]]
