@@ -78,14 +78,15 @@ def test_diffusing_backward_or_off_the_grid_is_refused():
 def step_student(b, schedule=SCHEDULE):
     """The linear student whose step from level t to s multiplies by b[t]: x̂ solves for it."""
 
+    lower = dict(zip(b, [0, *b], strict=False))
+    size = range(schedule.T + 1)
+    factors = torch.stack([torch.as_tensor(b.get(t, 0.0)) for t in size])
+    below = torch.tensor([lower.get(t, 0) for t in size])
+
     def student(z, t, cond=None):
-        grid = list(b)
-        lower = dict(zip(grid, [0, *grid], strict=False))
-        s = torch.tensor([lower[int(k)] for k in t])
-        factor = torch.stack([torch.as_tensor(b[int(k)]) for k in t])[:, None]
-        (alpha, sigma), (alpha_s, sigma_s) = schedule.at(t, z), schedule.at(s, z)
+        (alpha, sigma), (alpha_s, sigma_s) = schedule.at(t, z), schedule.at(below[t], z)
         ratio = sigma_s / sigma
-        return (factor - ratio) * z / (alpha_s - alpha * ratio)
+        return (factors[t][:, None] - ratio) * z / (alpha_s - alpha * ratio)
 
     return student
 
