@@ -7,7 +7,7 @@ z of shape (B, …), t an int or an integer tensor of shape (B,), and the result
 import torch
 from torch import Tensor, nn
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 from tdmlib.mixtures import GaussianMixture
 from tdmlib.schedules import Schedule
 
@@ -16,9 +16,13 @@ class GaussianDenoiser:
     """The optimal denoiser of x ~ N(mean, diag(λ)), x̂ = μ + αλ/(α²λ + σ²)(z − αμ) (Prop. 3.1).
 
     `lam` and `mean` broadcast against z; all three are NumPy arrays or all torch tensors.
+    Raises InputError for a λ that is negative or not finite.
     """
 
     def __init__(self, schedule: Schedule, lam, mean=0.0):
+        least, greatest = (lam.min(), lam.max()) if hasattr(lam, "min") else (lam, lam)
+        if not 0 <= float(least) <= float(greatest) < float("inf"):
+            raise InputError(f"λ within {least} … {greatest}: variances are finite and λ ≥ 0")
         self.schedule, self.lam, self.mean = schedule, lam, mean
 
     def __call__(self, z, t, cond=None):
@@ -89,11 +93,12 @@ class Guided(nn.Module):
     """Classifier-free guidance, x̂_∅ + scale · (x̂ − x̂_∅); `null` is the empty condition.
 
     scale = 1 is the plain conditional denoiser and costs one evaluation.
+    Raises InputError for a scale that is not a finite number.
     """
 
     def __init__(self, denoiser, scale: float, null=None):
         super().__init__()
-        self.denoiser, self.scale, self.null = denoiser, scale, null
+        self.denoiser, self.scale, self.null = denoiser, check_number("guidance", scale), null
 
     def forward(self, z: Tensor, t, cond=None) -> Tensor:
         conditional = self.denoiser(z, t, cond)

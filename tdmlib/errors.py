@@ -1,8 +1,29 @@
 """The one exception that means: the caller can mend this."""
 
+import math
+from numbers import Integral, Real
+
 
 class InputError(ValueError):
     """Bad input, said in one line: the value, what is allowed, and the way out.
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+def check_number(name: str, value, least=-math.inf, greatest=math.inf, *, whole=False):
+    """`value` if it is a finite number within least … greatest, an int if `whole` is asked for.
+
+    Raises InputError that names the value and the range otherwise; a string or an array is not
+    a number.
+    """
+    finite = isinstance(value, Integral) or (isinstance(value, Real) and math.isfinite(value))
+    number = finite and not isinstance(value, bool)
+    if number and least <= value <= greatest and (not whole or value == int(value)):
+        return int(value) if whole else value
+    bounds = f" ≥ {least}" if math.isfinite(least) else ""
+    if math.isfinite(greatest):
+        bounds = f" within {least} … {greatest}" if bounds else f" ≤ {greatest}"
+    kind = "a whole number" if whole else "a finite number"
+    shown = str(value) if isinstance(value, Real) else repr(value)
+    raise InputError(f"{name} = {shown:.40}: must be {kind}{bounds}")

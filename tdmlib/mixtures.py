@@ -21,8 +21,8 @@ class GaussianMixture:
     means : array, shape (M, d).
     covariances : array, shape (M, d, d), symmetric and positive definite.
 
-    Raises InputError when shapes disagree, a weight is not positive, or a covariance is not
-    positive definite.
+    Raises InputError when shapes disagree, numbers are not floating, a weight is not positive, or
+    a covariance is not symmetric and positive definite.
     """
 
     def __init__(self, weights, means, covariances):
@@ -33,6 +33,11 @@ class GaussianMixture:
                 f"weights {tuple(weights.shape)}, means {tuple(means.shape)} and covariances "
                 f"{tuple(covariances.shape)} disagree; expected (M,), (M, d), (M, d, d)"
             )
+        if not all(xp.isdtype(a.dtype, "real floating") for a in (weights, means, covariances)):
+            raise InputError("weights, means and covariances must be of a floating type")
+        off = xp.max(xp.abs(covariances - xp.matrix_transpose(covariances)))
+        if not bool(off <= 1e-6 * xp.max(xp.abs(covariances))):
+            raise InputError(f"covariances must be symmetric; they are off by {float(off):g}")
         if not bool(xp.all(weights > 0)):
             raise InputError("weights must all be positive; leave out components without weight")
         self.weights, self.means = weights / xp.sum(weights), means

@@ -1,13 +1,13 @@
 """Records: measured numbers in data/results/NAME.json, with all it takes to measure them again."""
 
 import json
-import os
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 from tdmlib.errors import InputError
+from tdmlib.files import write_whole
 from tdmlib.resources import folder
 
 PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "tdmlib")
@@ -48,10 +48,7 @@ def write_record(
         **provenance(device),
     }  # fmt: skip
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_whole(path, json.dumps(record, indent=1) + "\n")
 
 
 def read_record(name: str) -> dict:

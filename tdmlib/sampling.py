@@ -2,39 +2,43 @@
 
 from collections.abc import Iterator, Sequence
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 from tdmlib.schedules import Schedule
 
 
 def time_grid(steps: int | Sequence[int], T: int) -> tuple[int, ...]:
     """The levels 0 = t_0 < t_1 < … < t_K that a K-step sampler visits on the grid 0 … T.
 
-    An int K gives t_i = iT/K, rounded. A list gives the levels at which the denoiser is evaluated,
-    in either order; the last landing is at 0 whether it is named or not.
+    An int K gives t_i = iT/K, rounded. A list, tuple or array gives the levels at which the
+    denoiser is evaluated, in either order; the last landing is at 0 whether it is named or not.
     Raises InputError unless 1 ≤ K ≤ T, or for levels outside 1 … T or repeated.
     """
-    if isinstance(steps, Sequence):
-        levels = [int(t) for t in steps]
+    if hasattr(steps, "tolist"):
+        steps = steps.tolist()
+    if isinstance(steps, list | tuple):
+        levels = [check_number("level", t, 0, T, whole=True) for t in steps]
         if levels != sorted(levels):
             levels = levels[::-1]
         levels = levels if levels[:1] == [0] else [0, *levels]
-        if len(levels) < 2 or levels != sorted(set(levels)) or levels[0] < 0 or levels[-1] > T:
+        if len(levels) < 2 or levels != sorted(set(levels)):
             raise InputError(
                 f"steps = {list(steps)}: a list of steps names each level once, in order, "
                 f"within 1 … T = {T}"
             )
         return tuple(levels)
-    if steps != int(steps) or not 1 <= steps <= T:
-        raise InputError(f"K = {steps} steps on a grid of T = {T}: K must be within 1 … {T}")
-    return tuple(round(i * T / int(steps)) for i in range(int(steps) + 1))
+    K = check_number("K", steps, 1, T, whole=True)
+    return tuple(round(i * T / K) for i in range(K + 1))
 
 
 def ddim_step(x_hat, z, t, s, schedule: Schedule):
     """From z at level t to level s: keep the estimated noise, mix it with x̂ anew (eq. of DDIM).
 
     t and s are ints or integer arrays of shape (B,). Returns (z at level s, ε̂).
+    Raises InputError where σ_t = 0: clean samples hold no noise to estimate.
     """
     alpha, sigma = schedule.at(t, z)
+    if bool((sigma == 0).any()):
+        raise InputError("t = 0 with sigma_0 = 0: nothing is left there to take a step from")
     eps_hat = (z - alpha * x_hat) / sigma
     alpha, sigma = schedule.at(s, z)
     return alpha * x_hat + sigma * eps_hat, eps_hat

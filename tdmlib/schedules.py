@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +62,19 @@ class Schedule:
         """α_t and σ_t in the array library, dtype and device of `like`, ready to multiply it.
 
         `t` is an int or an integer array of shape (B,) with B = like.shape[0]. Returns two
-        arrays of shape () or (B, 1, …, 1).
+        arrays of shape () or (B, 1, …, 1). Raises InputError for levels outside 0 … T or not whole,
+        and for `like` of integers, in which no level but 0 and 1 can be written.
         """
         xp = array_namespace(like)
+        if not xp.isdtype(like.dtype, "real floating"):
+            raise InputError(f"samples are of type {like.dtype}; convert them to a floating one")
+        if hasattr(t, "dtype"):
+            if not array_namespace(t).isdtype(t.dtype, "integral"):
+                raise InputError(f"levels t are of type {t.dtype}; they must be whole numbers")
+            for end in (t.min(), t.max()) if 0 not in t.shape else ():
+                check_number("t", int(end), 0, self.T, whole=True)
+        else:
+            t = check_number("t", t, 0, self.T, whole=True)
         alpha, sigma = (
             xp.asarray(level, dtype=like.dtype, device=device(like))[t]
             for level in (self.alpha.copy(), self.sigma.copy())
@@ -89,10 +99,10 @@ class Schedule:
 def cosine(T: int) -> Schedule:
     """The cosine schedule α_t = cos(πt/2T), σ_t = sin(πt/2T), exact at both ends.
 
-    Raises InputError unless T is a whole number ≥ 1.
+    Raises InputError unless T is a whole number within 1 … 1,000,000; beyond, neighbouring levels
+    are the same number.
     """
-    if T != int(T) or T < 1:
-        raise InputError(f"T = {T}: a schedule needs a whole number of steps, T ≥ 1")
-    t = np.arange(int(T) + 1)
+    T = check_number("T", T, 1, 1_000_000, whole=True)
+    t = np.arange(T + 1)
     # cos(πt/2T) = sin(π(T − t)/2T): this way α_T and σ_0 are exactly 0.
     return Schedule(alpha=np.sin(np.pi * (T - t) / (2 * T)), sigma=np.sin(np.pi * t / (2 * T)))

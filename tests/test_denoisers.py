@@ -70,6 +70,15 @@ def test_guidance_extrapolates_and_one_is_free():
     assert calls[2:] == ["cat"]
 
 
+def test_bad_variances_and_guidance_are_refused():
+    for lam in (-1.0, np.nan, np.inf, np.array([1.0, -1.0]), torch.tensor([np.nan])):
+        with pytest.raises(InputError, match="λ"):
+            GaussianDenoiser(SCHEDULE, lam)
+    for scale in (np.nan, np.inf, "2"):
+        with pytest.raises(InputError, match="guidance"):
+            Guided(GaussianDenoiser(SCHEDULE, 1.0), scale)
+
+
 def test_a_noise_prediction_cannot_start_at_pure_noise():
     with pytest.raises(InputError, match="alpha_T = 0"):
         FromEpsilon(nn.Identity(), cosine(8))

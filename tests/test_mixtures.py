@@ -78,5 +78,9 @@ def test_bad_mixtures_are_refused(weights, shape, says):
     covariance = np.broadcast_to(np.eye(shape[-1]), shape)
     with pytest.raises(InputError, match=says):
         GaussianMixture(np.array(weights), np.zeros((2, 2)), covariance)
+    with pytest.raises(InputError, match="symmetric"):
+        GaussianMixture(np.ones(1), np.zeros((1, 2)), np.array([[[1.0, 0.5], [0.0, 1.0]]]))
+    with pytest.raises(InputError, match="floating"):
+        GaussianMixture(np.ones(1), np.zeros((1, 2), dtype=int), np.eye(2)[None])
     with pytest.raises(InputError, match="positive definite"):
         GaussianMixture(np.ones(2), np.zeros((2, 2)), -np.broadcast_to(np.eye(2), (2, 2, 2)))

@@ -64,7 +64,24 @@ def test_the_trajectory_can_be_watched():
     assert seen[-1][1] == sample(GaussianDenoiser(schedule, 1.0), np.ones((1, 1)), 3, schedule)
 
 
-@pytest.mark.parametrize("steps", [0, 9, -1, 2.5, [], [0], [9, 3], [4, 4], [3, 6, 5], [-1, 3]])
+@pytest.mark.parametrize(
+    "steps",
+    [0, 9, -1, 2.5, np.nan, "4", None, [], [0], [9, 3], [4, 4], [3, 6, 5], [-1, 3], [2.5, 1], "21"],
+)
 def test_bad_steps_are_refused(steps):
-    with pytest.raises(InputError, match="T = 8"):
+    with pytest.raises(InputError, match=r"(… (T = )?8|≤ 8)"):
         time_grid(steps, 8)
+
+
+def test_levels_may_come_as_an_array():
+    assert time_grid(np.array([8, 3]), 8) == time_grid(torch.tensor([3, 8]), 8) == (0, 3, 8)
+
+
+def test_no_step_starts_from_clean_samples():
+    with pytest.raises(InputError, match="t = 0"):
+        ddim_step(np.zeros((2, 1)), np.zeros((2, 1)), np.array([3, 0]), 0, cosine(8))
+
+
+def test_samples_of_integers_are_refused():
+    with pytest.raises(InputError, match="floating"):
+        sample(GaussianDenoiser(cosine(8), 1.0), np.ones((2, 1), dtype=int), 4, cosine(8))

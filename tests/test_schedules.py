@@ -55,7 +55,19 @@ def test_bad_schedules_are_refused_in_one_line(alpha, sigma, says):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("T", [0, -3, 2.5])
+@pytest.mark.parametrize("T", [0, -3, 2.5, np.nan, np.inf, "8", 10**9])
 def test_cosine_wants_a_whole_number_of_steps(T):
-    with pytest.raises(InputError, match="T ≥ 1"):
+    with pytest.raises(InputError, match=r"T = .* whole number"):
         cosine(T)
+
+
+def test_the_finest_grid_is_still_strictly_monotone():
+    assert cosine(1_000_000).T == 1_000_000
+
+
+@pytest.mark.parametrize("t", [-1, 9, 2.5, "3", [1, -1], [0, 9], [0.5, 1.0]])
+def test_levels_off_the_grid_are_refused(t):
+    for t_, z in ((np.array(t) if isinstance(t, list) else t, np.zeros((2, 3))),
+                  (torch.tensor(t) if isinstance(t, list) else t, torch.zeros(2, 3))):  # fmt: skip
+        with pytest.raises(InputError, match="whole number"):
+            cosine(8).at(t_, z)

@@ -27,6 +27,8 @@ from typing import Any
 
 import yaml
 
+from tdmlib.files import write_whole
+
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
 HTML = BUILD / "html"
@@ -138,11 +140,9 @@ def stored_digest(path: Path) -> str | None:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write all of a file or nothing of it."""
+    """Write all of a file or nothing of it, and the folder when it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, text)
 
 
 def normalised(notebook, digest: str) -> str:

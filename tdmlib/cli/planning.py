@@ -2,7 +2,7 @@
 
 import json
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 from tdmlib.linear import (
     STRATEGIES,
     canonical_plan,
@@ -27,7 +27,7 @@ def verdict(lam: float, boundaries: tuple[float, float]) -> str:
 
 
 def run(steps: int, time: float, lam: float, strategy: str | None, as_json: bool) -> None:
-    schedule = cosine(steps)
+    schedule = cosine(check_number("steps", steps, 2, 100_000, whole=True))
     if strategy is not None and strategy not in STRATEGIES:
         raise InputError(f"strategy {strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}")
     teacher = float(composite(schedule, lam))
@@ -42,7 +42,8 @@ def run(steps: int, time: float, lam: float, strategy: str | None, as_json: bool
             "w2": w2_error(operator, schedule, lam),
             "merges": len(merged.merges),
         }
-    best = min(rows, key=lambda name: rows[name]["w2"])
+    least = min(row["w2"] for row in rows.values())
+    best = [name for name, row in rows.items() if row["w2"] <= least * (1 + 1e-9)]  # rounding ties
     if as_json:
         report = {
             "steps": steps,
@@ -64,7 +65,7 @@ def run(steps: int, time: float, lam: float, strategy: str | None, as_json: bool
     print(f"teacher's operator P = {teacher:.6f}\n")
     print(f"{'strategy':<24}{'merges':>7}{'operator S':>13}{'S - P':>13}{'W2 error':>12}")
     for name, row in rows.items():
-        mark = " *" if name == best else ""
+        mark = " *" if name in best else ""
         print(
             f"{name + mark:<24}{row['merges']:>7}{row['operator']:>13.6f}"
             f"{row['error']:>+13.4e}{row['w2']:>12.4e}"

@@ -11,6 +11,7 @@ import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from tdmlib.errors import InputError
 from tdmlib.resources import find
@@ -19,16 +20,18 @@ from tdmlib.resources import find
 class TdmCLI(LightningCLI):
     """LightningCLI that finds shipped configs, and resumes from a checkpoint or not at all."""
 
+    def parse_arguments(self, parser, args):
+        super().parse_arguments(parser, args)
+        if (wanted := self.config.fit.ckpt_path) not in (None, "last"):
+            _checkpoint(Path(wanted))  # before Lightning reads it for hyperparameters
+
     def before_fit(self):
         wanted = self.config.fit.ckpt_path
         if wanted is None:
             return
         folder = Path(self.trainer.checkpoint_callback.dirpath or "")
         path = folder / "last.ckpt" if wanted == "last" else Path(wanted)
-        if not path.is_file():
-            raise InputError(
-                f"no checkpoint {str(path)!r} to resume from; leave out --ckpt_path to start anew"
-            )
+        self.model.on_load_checkpoint(_checkpoint(path))  # before anything is written
         self.config_init.fit.ckpt_path = str(path)
         print(f"resuming from {path}")
 
@@ -48,6 +51,23 @@ class TdmCLI(LightningCLI):
             print(f"logs: tensorboard --logdir {self.trainer.log_dir}")
 
 
+def _checkpoint(path: Path) -> dict:
+    """A checkpoint's content. Raises InputError for a missing, cut or foreign file."""
+    anew = "leave out --ckpt_path to start anew"
+    if not path.is_file():
+        raise InputError(f"no checkpoint {str(path)!r} to resume from; {anew}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # on foreign bytes an unpickler may raise anything
+        raise InputError(f"{str(path)!r} is cut short or no checkpoint; {anew}") from None
+    missing = {"state_dict", "optimizer_states", "loops"}.difference(
+        checkpoint if isinstance(checkpoint, dict) else ()
+    )
+    if missing:
+        raise InputError(f"{str(path)!r} is no checkpoint of a training run; {anew}")
+    return checkpoint
+
+
 def _cause(error: BaseException | None) -> InputError | None:
     """The InputError that the parser has wrapped, if any."""
     while error is not None and not isinstance(error, InputError):
@@ -56,14 +76,25 @@ def _cause(error: BaseException | None) -> InputError | None:
 
 
 def _brief(message: str) -> str:
-    """The parser's essay on a value of the wrong type as one sentence."""
-    key = re.search(r'[Kk]ey "(.+?)"', message)
-    given = re.search(r"Given value: (.*)", message)
-    types = re.search(r"Subtypes: \[(.*)\]", message)
-    if not (key and given and types):
+    """The parser's essay on a value of the wrong type as one sentence, about the innermost key."""
+    if option := re.search(r"Option '.+?' is not accepted", message):
+        return option[0]
+    _, *parts = re.split(r'[Kk]ey "(.+?)":', message)
+    key, essay = parts[-2:] if parts else ("", "")
+    given = re.search(r"(?:Given|Got) value: (.*?)(?:\. Got value|\n|$)", essay)
+    expected = re.search(r"Subtypes: \[(.*)\]", essay) or re.search(
+        r"Expected an? (.*)\. Got", essay
+    )
+    if not (given and expected):
         return message
-    expected = " or ".join(re.findall(r"[\w.]+(?='>)", types[1])) or types[1]
-    return f"{key[1]} = {given[1]}: expected {expected}"
+    value = given[1]
+    if nested := re.fullmatch(r"NestedArg\(key='(.*)', val='?(.*?)'?\)", value):
+        key, value = f"{key}.{nested[1]}", nested[2]
+    if literal := re.search(r"Literal\[(.*?)\]", expected[1]):
+        return f"{key} = {value}: choose one of {literal[1]}"
+    names = re.findall(r"[\w.]+(?='>|\])", expected[1])
+    types = dict.fromkeys("null" if name == "NoneType" else name for name in names)
+    return f"{key} = {value}: expected {' or '.join(types) or expected[1]}"
 
 
 def _with_shipped_configs(arguments: list[str]) -> list[str]:
@@ -105,6 +136,8 @@ def run(arguments: list[str]) -> None:
         )
     except ArgumentError as error:
         raise _cause(error) or InputError(_brief(str(error))) from None
+    except (MisconfigurationException, ModuleNotFoundError) as error:
+        raise InputError(str(error)) from None
     except ValueError as error:
         if (cause := _cause(error)) is None:
             raise

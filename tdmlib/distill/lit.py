@@ -1,7 +1,8 @@
 """LightningModules: score distillation (student and fake score), and the training of a teacher.
 
-Every random number of update n follows from (seed, n) and is drawn for the whole batch; each rank
-takes its rows. So a run that was stopped and resumed, or spread over processes, is the same run.
+Every random number of update n follows from (seed, n), so a run that was stopped and resumed is the
+run that was never stopped. Score distillation draws them for the whole batch and each process takes
+its rows; the training of a teacher runs in one process.
 """
 
 import math
@@ -18,7 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from tdmlib.denoisers import FromV, Guided
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
 from tdmlib.models.weights import check_state
 from tdmlib.resources import find
@@ -67,31 +68,60 @@ def warm_average(decay: float) -> Callable:
     return torch.no_grad()(update)
 
 
-class _Keyed(LightningModule):
-    """Counts updates in the checkpoint, and refuses one of another architecture."""
+def hyperparameters(name: str, optimizer: OptimizerFactory) -> dict:
+    """What the optimizers that `optimizer` makes are set to. Raises InputError if it refuses."""
+    try:
+        defaults = optimizer([nn.Parameter(torch.zeros(1))]).defaults
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} refuses its settings: {error}") from None
+    return {f"{name}.{key}": value for key, value in defaults.items()}
 
-    def __init__(self, seed: int):
+
+class _Keyed(LightningModule):
+    """Counts updates in the checkpoint, and refuses one of another architecture or other settings.
+
+    `settings` says in words what must be the same for a resumed run to be the same run.
+    """
+
+    def __init__(self, seed: int, ema: float, warmup: int, last_rate: float, **settings):
         super().__init__()
-        self.seed = seed
+        self.seed = check_number("seed", seed, 0, whole=True)
+        check_number("ema", ema, 0, 1)
+        self.warmup = check_number("warmup", warmup, 0, whole=True)
+        self.last_rate = check_number("last_rate", last_rate, 0, 1)
+        settings |= dict(seed=seed, ema=ema, warmup=warmup, last_rate=last_rate)
+        self.settings = {name: str(value) for name, value in settings.items()}
         self.register_buffer("update", torch.zeros((), dtype=torch.long))
 
     def generator(self) -> torch.Generator:
         return keyed_generator(self.device, self.seed, int(self.update))
 
-    def rate(self, optimizer: Optimizer, warmup: int, last: float):
+    def rate(self, optimizer: Optimizer):
         total = int(self.trainer.estimated_stepping_batches)
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(warmup, total, last))
+        factor = warm_cosine(self.warmup, total, self.last_rate)
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["settings"] = self.settings
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         check_state(self, checkpoint["state_dict"], "checkpoint")
+        theirs = checkpoint.get("settings", {})
+        for name in {**self.settings, **theirs}:
+            there, here = (s.get(name, "not set") for s in (theirs, self.settings))
+            if there != here:
+                raise InputError(
+                    f"the checkpoint was made with {name} = {there}, this run has {here}; resume "
+                    "with the same settings, or start anew without --ckpt_path"
+                )
 
     def watch(self, loss: Tensor, name: str) -> Tensor:
         """The mean loss, or an end to the run where it is no longer a number."""
         loss = loss.mean()
         if not torch.isfinite(loss):
             raise InputError(
-                f"{name} is {loss.item()} at update {int(self.update)}; the last checkpoint is "
-                "intact: resume from it with a lower learning rate"
+                f"{name} is {loss.item()} at update {int(self.update)}; start anew with a lower "
+                "learning rate (the last checkpoint is intact)"
             )
         return loss
 
@@ -119,6 +149,8 @@ class ScoreDistillation(_Keyed):
     warmup, last_rate : as in `warm_cosine`, for both networks.
     clip : gradient norm bound for both networks; None leaves gradients alone.
     seed : of every random number.
+
+    Raises InputError for a number outside its range, or a teacher file that is none.
     """
 
     def __init__(
@@ -137,20 +169,28 @@ class ScoreDistillation(_Keyed):
         clip: float | None = 1.0,
         seed: int = 0,
     ):
-        super().__init__(seed)
-        self.automatic_optimization = False
         original = load_denoiser(find("data", teacher))
+        chosen = method(original.schedule)
+        super().__init__(
+            seed, ema, warmup, last_rate, batch_size=batch_size, fake_updates=fake_updates,
+            updates_per_epoch=updates_per_epoch, guidance=guidance, clip=clip,
+            **hyperparameters("student_optimizer", student_optimizer),
+            **hyperparameters("fake_optimizer", fake_optimizer),
+            **{f"method.{key}": value for key, value in vars(chosen).items()},
+        )  # fmt: skip
+        self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
+        self.updates_per_epoch = check_number("updates_per_epoch", updates_per_epoch, 1, whole=True)
+        self.fake_updates = check_number("fake_updates", fake_updates, 1, whole=True)
+        self.clip = clip if clip is None else check_number("clip", clip, 0)
+        self.automatic_optimization = False
         self.student = original.requires_grad_(True)  # in evaluation mode: no dropout
         self.fake = deepcopy(original)
         self.average = AveragedModel(original, multi_avg_fn=warm_average(ema))
         self.teacher = Guided(deepcopy(original), guidance).requires_grad_(False)
         self.average.requires_grad_(False)
-        self.method = method(original.schedule)
+        self.method = chosen
         self.shape, self.classes = original.network.shape, original.network.classes
         self.student_optimizer, self.fake_optimizer = student_optimizer, fake_optimizer
-        self.batch_size, self.updates_per_epoch = batch_size, updates_per_epoch
-        self.fake_updates, self.clip = fake_updates, clip
-        self.warmup, self.last_rate = warmup, last_rate
 
     def train_dataloader(self):
         """No data: an epoch is a count of updates."""
@@ -161,7 +201,14 @@ class ScoreDistillation(_Keyed):
             self.student_optimizer(self.student.parameters()),
             self.fake_optimizer(self.fake.parameters()),
         ]
-        return optimizers, [self.rate(o, self.warmup, self.last_rate) for o in optimizers]
+        return optimizers, [self.rate(optimizer) for optimizer in optimizers]
+
+    def on_train_start(self) -> None:
+        if self.batch_size % self.trainer.world_size:
+            raise InputError(
+                f"batch_size = {self.batch_size} does not split into {self.trainer.world_size} "
+                "processes; take a multiple"
+            )
 
     def training_step(self, batch, _):
         student_optimizer, fake_optimizer = self.optimizers()
@@ -208,6 +255,8 @@ class DenoiserTraining(_Keyed):
     T : number of steps of the cosine schedule.
     drop_labels : share of samples trained on the empty condition.
     ema, warmup, last_rate, seed : as in `ScoreDistillation`.
+
+    Raises InputError for a number outside its range, or when run in more than one process.
     """
 
     def __init__(
@@ -221,17 +270,23 @@ class DenoiserTraining(_Keyed):
         last_rate: float = 0.02,
         seed: int = 0,
     ):
-        super().__init__(seed)
+        super().__init__(
+            seed, ema, warmup, last_rate, T=T, drop_labels=drop_labels,
+            **hyperparameters("optimizer", optimizer),
+        )  # fmt: skip
+        check_number("drop_labels", drop_labels, 0, 1)
         self.denoiser = FromV(network, cosine(T))
         self.average = AveragedModel(self.denoiser, multi_avg_fn=warm_average(ema))
         self.average.requires_grad_(False)
         self.optimizer, self.drop_labels = optimizer, drop_labels
-        self.warmup, self.last_rate = warmup, last_rate
 
     def configure_optimizers(self):
         optimizer = self.optimizer(self.denoiser.parameters())
-        rate = self.rate(optimizer, self.warmup, self.last_rate)
-        return [optimizer], [{"scheduler": rate, "interval": "step"}]
+        return [optimizer], [{"scheduler": self.rate(optimizer), "interval": "step"}]
+
+    def on_train_start(self) -> None:
+        if self.trainer.world_size != 1:
+            raise InputError("a teacher is trained in one process; set trainer.devices to 1")
 
     def loss(self, denoiser: nn.Module, batch, generator: torch.Generator) -> Tensor:
         x, labels = batch

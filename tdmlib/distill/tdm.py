@@ -13,12 +13,12 @@ score = (α x̂ − z)/σ², so that score_ψ − score_φ is proportional to x�
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 from tdmlib.sampling import ddim_step, time_grid
 from tdmlib.schedules import Schedule
 
@@ -27,9 +27,19 @@ Metric = Literal["pseudo_huber", "pseudo_huber_elementwise", "l2"]
 
 
 def _forward(i, tau, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
-    """q(x_τ | x_i) = N(scale · x_i, β²): scale = α_τ/α_i, β² = σ_τ² − scale² σ_i²."""
+    """q(x_τ | x_i) = N(scale · x_i, β²): scale = α_τ/α_i, β² = σ_τ² − scale² σ_i².
+
+    Raises InputError for τ < i, levels outside 0 … T, or i where α_i = 0.
+    """
+    i, tau = torch.as_tensor(i, device=like.device), torch.as_tensor(tau, device=like.device)
+    if (tau < i).any():
+        raise InputError(
+            f"tau = {tau.tolist()} lies below i = {i.tolist()}: diffusing forward needs tau ≥ i"
+        )
     alpha_i, sigma_i = schedule.at(i, like)
     alpha_tau, sigma_tau = schedule.at(tau, like)
+    if (alpha_i == 0).any():
+        raise InputError("i = T with alpha_T = 0: nothing is left there to carry forward")
     scale = alpha_tau / alpha_i
     return scale, (sigma_tau**2 - (scale * sigma_i) ** 2).clamp_min(0).sqrt()
 
@@ -40,15 +50,6 @@ def diffuse(x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedu
     x_i and noise have shape (B, …); i and tau are int tensors (B,). Raises InputError for τ < i,
     levels outside 0 … T, or i where α_i = 0.
     """
-    i, tau = torch.as_tensor(i), torch.as_tensor(tau)
-    if (tau < i).any():
-        raise InputError(
-            f"tau = {tau.tolist()} lies below i = {i.tolist()}: diffusing forward needs tau ≥ i"
-        )
-    if (i < 0).any() or (tau > schedule.T).any():
-        raise InputError(f"levels must lie within 0 … T = {schedule.T}")
-    if (torch.as_tensor(schedule.alpha.copy())[i.cpu()] == 0).any():
-        raise InputError("i = T with alpha_T = 0: nothing is left there to carry forward")
     scale, beta = _forward(i, tau, schedule, x_i)
     return scale * x_i + beta * noise
 
@@ -56,9 +57,14 @@ def diffuse(x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedu
 def mixed_noise(
     eps_hat: Tensor, noise: Tensor, i: Tensor, tau: Tensor, schedule: Schedule
 ) -> Tensor:
-    """ε_mix with x_τ = α_τ x̂ + σ_τ ε_mix, for x_i = α_i x̂ + σ_i ε̂ diffused by `noise` to τ > 0."""
+    """ε_mix with x_τ = α_τ x̂ + σ_τ ε_mix, for x_i = α_i x̂ + σ_i ε̂ diffused by `noise` to τ.
+
+    Shapes, and what it raises, as in `diffuse`; InputError also where σ_τ = 0.
+    """
     scale, beta = _forward(i, tau, schedule, noise)
     sigma_i, sigma_tau = schedule.at(i, noise)[1], schedule.at(tau, noise)[1]
+    if (sigma_tau == 0).any():
+        raise InputError("tau = 0 with sigma_0 = 0: no noise is mixed there")
     return (scale * sigma_i * eps_hat + beta * noise) / sigma_tau
 
 
@@ -72,6 +78,13 @@ def importance_weight(mixed: Tensor, noise: Tensor) -> Tensor:
 
 def _mean(value: Tensor) -> Tensor:
     return value.flatten(1).mean(1)
+
+
+def _check_shapes(shape: tuple[int, ...], **tensors: Tensor | None) -> None:
+    """Broadcasting would hide a wrong shape, and average over pairs of samples."""
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.shape != shape:
+            raise InputError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}")
 
 
 def student_loss(
@@ -90,8 +103,10 @@ def student_loss(
     All arguments are clean predictions of shape (B, …). "pseudo_huber" is the paper's
     √(‖·‖² + c²) − c per sample, c = 0.00054 √d; "pseudo_huber_elementwise" (c = 1e-3) and "l2"
     average over dimensions. `normalize` divides the value by the mean |x̂ − x_φ,cfg| of the sample,
-    as the public script does. Raises InputError for an unknown metric or cfg ≠ 1 without x_uncond.
+    as the public script does. Raises InputError for an unknown metric, shapes that differ, or
+    cfg ≠ 1 without x_uncond.
     """
+    _check_shapes(x_hat.shape, x_teacher=x_teacher, x_fake=x_fake, x_uncond=x_uncond)
     guided = x_teacher
     if cfg != 1:
         if x_uncond is None:
@@ -108,10 +123,7 @@ def student_loss(
         case "l2":
             value = _mean(gap**2)
         case _:
-            raise InputError(
-                f"metric {metric!r} is unknown; choose 'pseudo_huber', "
-                "'pseudo_huber_elementwise' or 'l2'"
-            )
+            raise InputError(f"metric {metric!r} is unknown; choose {', '.join(get_args(Metric))}")
     if normalize:
         value = value / _mean((x_hat - guided).abs()).detach().clamp_min(1e-8)
     return value
@@ -128,7 +140,10 @@ def fake_loss(
     """Mean square over dimensions × min(SNR, cap) × weight, shape (B,).
 
     x_fake and target have shape (B, …); snr = α_τ²/σ_τ² and weight have shape (B,).
+    Raises InputError for other shapes.
     """
+    _check_shapes(x_fake.shape, target=target)
+    _check_shapes(x_fake.shape[:1], snr=snr, weight=weight)
     value = _mean((x_fake - target) ** 2)
     if snr is not None:
         value = value * snr.clamp_max(snr_cap)
@@ -185,6 +200,8 @@ class TDM:
     snr_cap : the fake loss is weighted by min(SNR, snr_cap).
     weighted : multiply the fake loss by the public script's `importance_weight`.
     margin : τ starts this many levels above t_k.
+
+    Raises InputError for a choice that is not offered, or a number outside its range.
     """
 
     schedule: Schedule
@@ -201,11 +218,12 @@ class TDM:
 
     def __post_init__(self):
         gaps = [b - a for a, b in pairwise(self.grid)]
-        if not 1 <= self.margin <= min(gaps):
-            raise InputError(
-                f"margin = {self.margin}: must lie within 1 … {min(gaps)}, the shortest interval"
-            )
+        check_number("margin", self.margin, 1, min(gaps), whole=True)
+        for name in ("c", "snr_cap"):
+            if (value := getattr(self, name)) is not None and check_number(name, value, 0) == 0:
+                raise InputError(f"{name} = 0: must be positive")
         for name, allowed in (
+            ("metric", get_args(Metric)),
             ("interval", ("separate", "full")),
             ("fake_target", ("denoised", "transition")),
             ("matched", ("noisy", "clean")),

@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 from tdmlib.linear.operators import (
     composite,
     flow_map,
@@ -40,14 +40,16 @@ class MergePlan:
     start: int = 0
 
     def __post_init__(self):
-        object.__setattr__(self, "arities", tuple(int(k) for k in self.arities))
+        arities = tuple(check_number("arity", k, 0, whole=True) for k in self.arities)
+        object.__setattr__(self, "arities", arities)
+        object.__setattr__(self, "start", check_number("start", self.start, 0, whole=True))
         depth = 0
         for k in self.arities:
-            if k < 0 or k == 1 or k > depth:
+            if k == 1 or k > depth:
                 raise InputError(f"arity {k} after {depth} operators: a merge takes 2 … {depth}")
             depth += 1 - k if k else 1
-        if depth != 1 or self.start < 0:
-            raise InputError(f"a merge plan is one tree from level ≥ 0; this list leaves {depth}")
+        if depth != 1:
+            raise InputError(f"a merge plan is one tree; this list of arities leaves {depth}")
 
     @property
     def steps(self) -> int:
@@ -98,7 +100,9 @@ class MergePlan:
 
     @classmethod
     def from_json(cls, flat: list[int]) -> "MergePlan":
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`. Raises InputError for what is no flat list of numbers."""
+        if not isinstance(flat, list) or len(flat) < 2:
+            raise InputError(f"{flat!r}: a plan is a list of its start level and its arities")
         return cls(tuple(flat[1:]), flat[0])
 
     def outline(self, lines: int | None = None) -> str:
@@ -145,9 +149,7 @@ def canonical_plan(name: str, T: int) -> MergePlan:
 
     Raises InputError for an unknown name or T < 2.
     """
-    if T != int(T) or T < 2:
-        raise InputError(f"T = {T}: a merge plan needs a whole number of steps, T ≥ 2")
-    T = int(T)
+    T = check_number("T", T, 2, whole=True)
     match name:
         case "vanilla":
             arities = [0] * T + [T]
@@ -163,7 +165,11 @@ def canonical_plan(name: str, T: int) -> MergePlan:
 
 
 def all_plans(T: int):
-    """Yield every merge plan over T steps: Schröder trees, 1, 3, 11, 45, 197, … for T = 2, 3, …"""
+    """Iterate over the merge plans of T ≥ 1 steps: 1, 3, 11, 45, 197, … for T = 2, 3, 4, 5, 6, …
+
+    These are Schröder trees, and each step has about six times as many as the one before.
+    """
+    T = check_number("T", T, 1, whole=True)
     trees: dict[int, list[tuple[int, ...]]] = {1: [(0,)]}
 
     def forests(steps: int, most: int):
@@ -176,7 +182,7 @@ def all_plans(T: int):
 
     for n in range(2, T + 1):
         trees[n] = [(*forest, count) for count, forest in forests(n, n - 1)]
-    yield from map(MergePlan, trees[T])
+    return map(MergePlan, trees[T])
 
 
 def merge(left, right, gamma):

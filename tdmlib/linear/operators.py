@@ -6,13 +6,16 @@ any shape and every function works on each of its entries.
 
 import numpy as np
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 from tdmlib.schedules import Schedule
 
 
 def variances(lam) -> np.ndarray:
     """`lam` as float64, checked: data variances λ are finite and not negative."""
-    lam = np.asarray(lam, dtype=np.float64)
+    try:
+        lam = np.asarray(lam, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"λ = {lam!r}: variances are numbers") from None
     bad = ~(lam >= 0) | np.isinf(lam)
     if bad.any():
         raise InputError(f"λ = {lam[bad].flat[0]:g}: a variance must be finite and λ ≥ 0")
@@ -62,10 +65,9 @@ def residual(schedule: Schedule, lam, s: float, rate: float = 2.0) -> np.ndarray
     Gradient flow on E‖Âz_t − Bz_t‖² has rate 2; with a factor ½ before the loss it is 1.
     Returns shape (T, *lam.shape); row t − 1 is γ_t. Raises InputError for s < 0 or rate ≤ 0.
     """
-    if not 0 <= s < np.inf:
-        raise InputError(f"s = {s:g}: training time must be finite and s ≥ 0")
-    if not 0 < rate < np.inf:
-        raise InputError(f"rate = {rate:g}: the rate of the gradient flow must be positive")
+    check_number("s", s, 0)
+    if check_number("rate", rate, 0) == 0:
+        raise InputError("rate = 0: a gradient flow must flow; give the rate of yours, 2 or 1")
     return np.exp(-rate * s * marginal_variance(schedule, lam)[1:])
 
 

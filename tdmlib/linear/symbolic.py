@@ -87,9 +87,22 @@ def merge_identity() -> dict[str, sp.Eq]:
 
 
 def step_below_one() -> dict[str, sp.Eq]:
-    """A_j ≤ 1 exactly when λ ≤ ρ_j: 1 − A_j has the sign of ρ_j − λ."""
+    """A_j ≤ 1 exactly when λ ≤ ρ_j, and ρ_j > 1: the sign of 1 − A_j, and ρ_j by its angles."""
     rho = sigma * (sigma - sigma_) / (alpha * (alpha_ - alpha))
-    return asserted(sign=(1 - INNER / V, alpha * (alpha_ - alpha) / V * (rho - lam)))
+    theta, theta_ = sp.symbols(r"\theta_j \theta_{j-1}", positive=True)
+    angles = {
+        alpha: sp.cos(theta),
+        sigma: sp.sin(theta),
+        alpha_: sp.cos(theta_),
+        sigma_: sp.sin(theta_),
+    }
+    return {
+        **asserted(sign=(1 - INNER / V, alpha * (alpha_ - alpha) / V * (rho - lam))),
+        **asserted(
+            simplify=_simplify_trigonometric,
+            angles=(rho.subs(angles), sp.tan(theta) / sp.tan((theta + theta_) / 2)),
+        ),
+    }
 
 
 def cosine_boundaries() -> dict[str, sp.Eq]:
@@ -114,10 +127,8 @@ def cosine_boundaries() -> dict[str, sp.Eq]:
 
 
 def _simplify_trigonometric(expression):
-    """Rational in p = e^{iδ/2} and q = e^{iu}, so that zero is decidable."""
-    delta, u = sp.symbols("delta u", positive=True)
-    p, q = sp.symbols("p q")
-    exponentials = expression.rewrite(sp.exp).subs(
-        {delta: 2 * sp.log(p) / sp.I, u: sp.log(q) / sp.I}
-    )
+    """Rational in p = e^{iφ/2} for each angle φ, so that zero is decidable."""
+    halves = {angle: 2 * sp.log(sp.Symbol(f"p{k}")) / sp.I
+              for k, angle in enumerate(sorted(expression.free_symbols, key=str))}  # fmt: skip
+    exponentials = expression.rewrite(sp.exp).subs(halves)
     return sp.simplify(sp.powsimp(sp.expand_power_exp(exponentials.rewrite(sp.exp))))

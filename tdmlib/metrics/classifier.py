@@ -6,10 +6,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from tdmlib.datasets.digits import CLASSES
+from tdmlib.files import write_whole
 from tdmlib.models.weights import check_state
 from tdmlib.resources import find
 
@@ -76,9 +77,9 @@ class ClassifierTraining(LightningModule):
         self.log("accuracy", accuracy, prog_bar=True)
 
     def on_train_end(self) -> None:
-        path = Path(self.trainer.log_dir) / "classifier.safetensors"
-        save_file(self.model.state_dict(), path)
-        print(f"wrote the classifier to {path}")
+        if self.trainer.loggers:
+            path = Path(self.trainer.log_dir) / "classifier.safetensors"
+            print(f"wrote the classifier to {write_whole(path, save(self.model.state_dict()))}")
 
     def configure_optimizers(self):
         optimizer = torch.optim.AdamW(

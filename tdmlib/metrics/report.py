@@ -13,7 +13,10 @@ from tdmlib.metrics.swd import sliced_wasserstein
 
 
 def check_images(images) -> Tensor:
-    """Finite float32 images (n, 1, 8, 8), n ≥ 50; flat rows of 64 are reshaped. Else InputError."""
+    """Images as float32 (n, 1, 8, 8), n ≥ 50; flat rows of 64 are reshaped.
+
+    Raises InputError for other shapes, NaN, or pixels beyond ±10, which are on another scale.
+    """
     images = torch.as_tensor(images)
     if images.ndim == 2 and images.shape[1] == 64:
         images = images.reshape(-1, *SHAPE)
@@ -24,14 +27,16 @@ def check_images(images) -> Tensor:
     bad = ~torch.isfinite(images)
     if bad.any():
         raise InputError(f"samples hold {int(bad.sum())} NaN or infinite values; remove those rows")
+    if (top := float(images.abs().max())) > 10:
+        raise InputError(f"samples reach {top:g}; digits lie in [-1, 1], so scale them to it")
     return images.float()
 
 
-def digits_report(images, labels: Tensor | None = None, kid: bool = True) -> dict[str, float]:
+def digits_report(images, labels: Tensor | None = None) -> dict[str, float]:
     """Distances to the 397 test and to all 1,797 digits, and what else we measure.
 
     `images` (n, 1, 8, 8) in [−1, 1]; with `labels` (n,) also the share that the classifier reads as
-    asked. `kid=False` leaves out the kernel distance, whose cost grows with n².
+    asked. Raises InputError as `check_images`.
     """
     images = check_images(images)
     train, test = digits()
@@ -41,8 +46,7 @@ def digits_report(images, labels: Tensor | None = None, kid: bool = True) -> dic
     for name, real in (("test", test.images), ("all", every)):
         reference = features_and_classes(real)[0]
         report[f"frechet_{name}"] = frechet_distance(ours, reference)
-        if kid:
-            report[f"kid_{name}"] = kernel_distance(ours, reference)
+        report[f"kid_{name}"] = kernel_distance(ours, reference)
     report["sliced_wasserstein"] = sliced_wasserstein(images, every)
     if labels is not None:
         report["class_agreement"] = float((read == labels).float().mean())

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 
 
 class _Block(nn.Module):
@@ -37,6 +37,8 @@ class ResidualMLP(nn.Module):
     T : the noisiest level; times are embedded as angles πt/2T.
     classes : number of labels; cond = None or the label `classes` is the empty condition.
     width, blocks, embedding, dropout : size and regularisation.
+
+    Raises InputError for a size below 1 (embedding: 2) or a dropout outside 0 … 1.
     """
 
     def __init__(
@@ -50,6 +52,11 @@ class ResidualMLP(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
+        sizes = dict(T=T, classes=classes, width=width, blocks=blocks)
+        for name, size in [*sizes.items(), *(("shape", n) for n in shape)]:
+            check_number(name, size, 1, whole=True)
+        check_number("embedding", embedding, 2, whole=True)
+        check_number("dropout", dropout, 0, 1)
         self.config = dict(
             shape=list(shape), T=T, classes=classes, width=width, blocks=blocks,
             embedding=embedding, dropout=dropout,

@@ -1,7 +1,6 @@
 """Denoisers in safetensors files that say what they are: no pickle, no code, no guessing."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from safetensors.torch import save
 
 from tdmlib import denoisers, schedules
 from tdmlib.errors import InputError
+from tdmlib.files import write_whole
 from tdmlib.models.residual_mlp import ResidualMLP
 
 NETWORKS = {"ResidualMLP": ResidualMLP}
@@ -31,11 +31,8 @@ def save_denoiser(path: str | Path, denoiser, dtype=torch.float32, **notes) -> P
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in denoiser.state_dict().items()}
-    partial.write_bytes(save(state, metadata={"tdmlib": json.dumps(description)}))
-    os.replace(partial, path)
-    return path
+    return write_whole(path, save(state, metadata={"tdmlib": json.dumps(description)}))
 
 
 def read_description(path: str | Path) -> dict:
@@ -49,25 +46,39 @@ def read_description(path: str | Path) -> dict:
         raise InputError(f"{str(path)!r} is not a safetensors file: {error}") from None
     if "tdmlib" not in metadata:
         raise InputError(f"{str(path)!r} does not describe a denoiser of tdmlib")
-    return json.loads(metadata["tdmlib"])
+    try:
+        about = json.loads(metadata["tdmlib"])
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} describes its denoiser in broken JSON: {error}") from None
+    fields = ("network", "config", "prediction", "alpha", "sigma")
+    if missing := [f for f in fields if not isinstance(about, dict) or f not in about]:
+        raise InputError(f"{str(path)!r} describes a denoiser without {', '.join(missing)}")
+    return about
 
 
 def load_denoiser(path: str | Path):
     """The denoiser of a weights file, in evaluation mode and float32.
 
-    Raises InputError for a missing file, one that is not ours, or tensors that do not fit the
-    network that the file describes.
+    Raises InputError for a missing file, one that is not ours, tensors that do not fit the network
+    that the file describes, or weights that are not finite.
     """
     about = read_description(path)
     try:
         network = NETWORKS[about["network"]](**about["config"])
-        wrapper = PREDICTIONS[about["prediction"]]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{str(path)!r} describes a network unknown here: {error}") from None
-    denoiser = wrapper(network, schedules.Schedule(about["alpha"], about["sigma"]))
+        schedule = schedules.Schedule(about["alpha"], about["sigma"])
+        denoiser = PREDICTIONS[about["prediction"]](network, schedule)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # InputError is a ValueError
+        raise InputError(f"{str(path)!r} describes a denoiser unknown here: {error}") from None
+    if network.T != schedule.T:
+        raise InputError(
+            f"{str(path)!r}: the network counts T = {network.T} levels, its schedule {schedule.T}"
+        )
     with safe_open(path, "pt") as file:
         state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
     check_state(denoiser, state, path)
+    for key, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{str(path)!r} holds NaN or infinite weights in {key}")
     denoiser.load_state_dict(state)
     return denoiser.eval()
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tdmlib.cli import main
 
@@ -52,28 +53,72 @@ def test_evaluate_measures_a_model_and_a_file_alike(tdm):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["sample", "--out", "x.npz", "--steps", "1001"], "K must be within 1 … 1000"),
+        (["sample", "--out", "x.npz", "--steps", "1001"], "K = 1001: must be a whole number"),
         (["sample", "--out", "x.npz", "--steps", "0"], "K = 0"),
-        (["sample", "--out", "x.npz", "--labels", "3,10"], "label 10 is out of range"),
+        (["sample", "--out", "x.npz", "--labels", "3,10"], "label = 10: must be"),
         (["sample", "--out", "x.npz", "--labels", "three"], "'three'"),
         (["sample", "--out", "x.npz", "--count", "0"], "count = 0"),
         (["sample", "--out", "x.npz", "--model", "none.safetensors"], "shipped are"),
         (["sample", "--out", "x.npz", "--model", "text.safetensors"], "not a safetensors file"),
         (["sample", "--out", "missing/x.npz"], "no folder 'missing'"),
+        (["sample", "--out", "x.txt"], "must end in .npz"),
+        (["sample", "--out", "folder.npz"], "is a folder"),
+        (["sample", "--out", ""], "must end in .npz"),
+        (["sample", "--out", "pipe.npz"], "not a regular file"),
+        (["sample", "--out", "x.npz", "--plot", "x.jpeg2"], "must end in .png"),
+        (["sample", "--out", "x.npz", "--plot", "missing/x.png"], "no folder 'missing'"),
+        (["sample", "--out", "x.npz", "--seed", "-1"], "seed = -1"),
+        (["sample", "--out", "x.npz", "--seed", "9" * 30], "seed = 999"),
+        (["sample", "--out", "x.npz", "--count", "1000000000"], "count = 1000000000"),
+        (["sample", "--out", "x.npz", "--labels", "9" * 400], "label = 999"),
+        (["sample", "--out", "x.npz", "--guidance", "nan"], "guidance = nan"),
+        (["sample", "--out", "x.npz", "--guidance", "1e38"], "to infinity"),
+        (["evaluate", "--count", "49"], "count = 49: must be a whole number within 50"),
+        (["evaluate", "--out", "x.txt"], "must end in .json"),
         (["sample"], "--out"),
         (["evaluate", "--samples", "none.npz"], "no samples file 'none.npz'"),
         (["evaluate", "--samples", "text.safetensors"], "no .npy or .npz"),
         (["evaluate", "--samples", "nan.npy"], "NaN"),
         (["evaluate", "--samples", "shape.npy"], "(60, 3)"),
         (["evaluate", "--samples", "labels.npz"], "label 12"),
+        (["evaluate", "--samples", "nanlabels.npz"], "labels of type float64"),
+        (["evaluate", "--samples", "fewlabels.npz"], "shape (3,)"),
+        (["evaluate", "--samples", "objects.npz"], "no .npy or .npz file of numbers"),
+        (["evaluate", "--samples", "words.npy"], "images of type <U1"),
+        (["evaluate", "--samples", "complex.npy"], "images of type complex128"),
+        (["evaluate", "--samples", "scalar.npy"], "shape ()"),
+        (["evaluate", "--samples", "huge.npy"], "NaN or infinite"),
+        (["evaluate", "--samples", "grey.npy"], "samples reach 255"),
+        (["evaluate", "--samples", "cut.npz"], "no .npy or .npz file of numbers"),
+        (["evaluate", "--samples", "rotten.npz"], "no .npy or .npz file of numbers"),
+        (["evaluate", "--samples", "."], "no samples file"),
         (["fit"], "--config"),
         (["fit", "--config", "none.yaml"], "shipped are"),
         (["fit", "--config", "bad.yaml"], "bad.yaml"),
         (["fit", "--config", "digits_tdm.yaml", "--model.init_args.teacher=x"], "no file 'x'"),
         (["fit", "--config", "digits_tdm.yaml", "--model.init_args.method.init_args.steps=1001"],
-         "K must be within"),
+         "K = 1001"),
         (["fit", "--config", "digits_tdm.yaml", "--no_such_option=1"], "no_such_option"),
-        (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=many"], "max_epochs"),
+        (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=many"],
+         "max_epochs = many: expected int or null"),
+        (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=-5"], "max_epochs"),
+        (["fit", "--config", "digits_tdm.yaml", "--model.init_args.guidance=.nan"],
+         "guidance = nan"),
+        (["fit", "--config", "digits_tdm.yaml", "--model.init_args.batch_size=0"],
+         "batch_size = 0"),
+        (["fit", "--config", "digits_tdm.yaml", "--model.init_args.updates_per_epoch=0"],
+         "updates_per_epoch = 0"),
+        (["fit", "--config", "digits_tdm.yaml", "--model.init_args.seed=-1"], "seed = -1"),
+        (["fit", "--config", "digits_tdm.yaml",
+          "--model.init_args.student_optimizer.init_args.lr=-1"], "student_optimizer refuses"),
+        (["fit", "--config", "digits_tdm.yaml",
+          "--model.init_args.method.init_args.metric=huber"], "metric = huber: choose one of"),
+        (["fit", "--config", "digits_teacher.yaml",
+          "--model.init_args.network.init_args.width=-3"], "width = -3"),
+        (["fit", "--config", "digits_tdm.yaml", "--ckpt_path=none.ckpt"], "no checkpoint"),
+        (["fit", "--config", "digits_tdm.yaml", "--ckpt_path=text.safetensors"], "no checkpoint"),
+        (["fit", "--config", "digits_tdm.yaml", "--ckpt_path=list.ckpt"],
+         "no checkpoint of a training run"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_leaves_nothing(tdm, arguments, says):
@@ -82,6 +127,20 @@ def test_bad_input_is_one_line_and_leaves_nothing(tdm, arguments, says):
     np.save("nan.npy", np.full((60, 64), np.nan))
     np.save("shape.npy", np.zeros((60, 3)))
     np.savez("labels.npz", images=np.zeros((60, 64)), labels=np.full(60, 12))
+    np.savez("nanlabels.npz", images=np.zeros((60, 64)), labels=np.full(60, np.nan))
+    np.savez("fewlabels.npz", images=np.zeros((60, 64)), labels=np.zeros(3, dtype=int))
+    np.savez("objects.npz", images=np.array([None, 1]))
+    np.save("words.npy", np.array(["a"]))
+    np.save("complex.npy", np.full((60, 64), 1j))
+    np.save("scalar.npy", np.float64(3))
+    np.save("huge.npy", np.full((60, 64), 1e300))
+    np.save("grey.npy", np.full((60, 64), 255))
+    whole = Path("labels.npz").read_bytes()
+    Path("cut.npz").write_bytes(whole[: len(whole) // 2])
+    Path("rotten.npz").write_bytes(whole.replace(b"\0" * 64, b"\1" * 64, 1))
+    torch.save([1], "list.ckpt")
+    Path("folder.npz").mkdir()
+    os.mkfifo("pipe.npz")
     before = sorted(os.listdir())
     status, out, error = tdm(*arguments)
     assert status == 2, out + error

@@ -39,15 +39,24 @@ def test_plan_as_json_round_trips():
               "--json")  # fmt: skip
     report = json.loads(run.stdout)
     assert MergePlan.from_json(report["plan"]) == canonical_plan("progressive", 6)
-    assert report["best_canonical"] == "sequential_boot"
+    assert report["best_canonical"] == ["sequential_boot"]
     row = report["strategies"]["vanilla"]
     assert row["operator"] - report["teacher"] == pytest.approx(row["error"], abs=1e-15)
+
+
+def test_strategies_that_differ_by_rounding_alone_are_all_marked():
+    run = tdm("plan", "--steps", "64", "--time", "6", "--lam", "1e12")
+    assert "vanilla * " in run.stdout and "sequential_consistency * " in run.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--steps", "1", "--time", "1", "--lam", "1"], "T = 1"),
+        (
+            ["--steps", "1", "--time", "1", "--lam", "1"],
+            "steps = 1: must be a whole number within 2",
+        ),
+        (["--steps", "100001", "--time", "1", "--lam", "1"], "2 … 100000"),
         (["--steps", "8", "--time", "1", "--lam", "-2"], "λ = -2"),
         (["--steps", "8", "--time", "-1", "--lam", "1"], "s = -1"),
         (["--steps", "8", "--time", "nan", "--lam", "1"], "s = nan"),

@@ -160,18 +160,32 @@ def test_w2_error_is_the_distance_between_the_outputs(lam):
     assert np.isclose(w2_error(S, schedule, lam), np.sqrt(np.mean(coupled**2)), rtol=1e-3)
 
 
-@pytest.mark.parametrize("arities", [(), (0, 0), (2,), (0, 1), (0, 0, 3), (0, -1), (0, 0, 2, 0)])
+@pytest.mark.parametrize(
+    "arities",
+    [(), (0, 0), (2,), (0, 1), (0, 0, 3), (0, -1), (0, 0, 2, 0), (0, 0, 2.5), ("0", 0, 2)],
+)
 def test_lists_that_are_no_tree_are_refused(arities):
     with pytest.raises(InputError):
         MergePlan(arities)
+    with pytest.raises(InputError):
+        MergePlan.from_json([0, *arities])
+
+
+@pytest.mark.parametrize("flat", [[], [0], [-1, 0], [0.5, 0], {"start": 0}, "00"])
+def test_json_that_is_no_plan_is_refused(flat):
+    with pytest.raises(InputError):
+        MergePlan.from_json(flat)
 
 
 def test_bad_names_sizes_and_references_are_refused():
     with pytest.raises(InputError, match="vanilla, progressive"):
         canonical_plan("boot", 4)
     for T in (1, 0, 2.5):
-        with pytest.raises(InputError, match="T ≥ 2"):
+        with pytest.raises(InputError, match="whole number ≥ 2"):
             canonical_plan("vanilla", T)
+    for T in (0, -1, 2.5, np.nan):
+        with pytest.raises(InputError, match="whole number ≥ 1"):
+            all_plans(T)
     with pytest.raises(InputError, match="ends at T = 4"):
         evaluate(canonical_plan("vanilla", 5), cosine(4), 1.0, 1.0)
     with pytest.raises(InputError, match="'teacher' or 'flow'"):

@@ -83,18 +83,19 @@ def test_every_function_keeps_the_shape_of_lam(shape):
     assert signal_noise(schedule, lam).shape == (6, *shape, 2)
 
 
-@pytest.mark.parametrize("lam", [-1.0, np.nan, np.inf, [1.0, -0.1]])
+@pytest.mark.parametrize("lam", [-1.0, np.nan, np.inf, [1.0, -0.1], "one", 1j])
 def test_bad_variances_are_refused(lam):
-    with pytest.raises(InputError, match="λ ≥ 0"):
+    with pytest.raises(InputError, match="λ"):
         step_operators(cosine(4), lam)
 
 
 def test_bad_times_rates_and_levels_are_refused():
     for s in (-1.0, np.nan, np.inf):
-        with pytest.raises(InputError, match="s ≥ 0"):
+        with pytest.raises(InputError, match=r"s = .* ≥ 0"):
             residual(cosine(4), 1.0, s)
-    with pytest.raises(InputError, match="positive"):
-        residual(cosine(4), 1.0, 1.0, rate=0)
+    for rate in (0, -1, np.nan, "2"):
+        with pytest.raises(InputError, match="rate"):
+            residual(cosine(4), 1.0, 1.0, rate=rate)
     for i, j in ((-1, 2), (3, 2), (0, 5)):
         with pytest.raises(InputError, match="0 ≤ i ≤ j ≤ T = 4"):
             composite(cosine(4), 1.0, i, j)

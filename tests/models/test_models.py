@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -6,6 +8,7 @@ from tdmlib.denoisers import FromV
 from tdmlib.errors import InputError
 from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
 from tdmlib.models.residual_mlp import check_labels
+from tdmlib.models.weights import read_description
 from tdmlib.schedules import cosine
 
 
@@ -57,6 +60,47 @@ def test_files_that_are_not_ours_are_refused(tmp_path):
     wrong.network.config = {"depth": 3}
     with pytest.raises(InputError, match="unknown here"):
         load_denoiser(save_denoiser(tmp_path / "odd.safetensors", wrong))
+
+
+def described(path, **changes):
+    """The file of a denoiser whose description has been tampered with; None leaves a field out."""
+    one = denoiser()
+    about = read_description(save_denoiser(path, one)) | changes
+    text = json.dumps({key: value for key, value in about.items() if value is not None})
+    save_file(one.state_dict(), path, metadata={"tdmlib": text})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"alpha": None}, "without alpha"),
+        ({"alpha": "cosine"}, "unknown here"),
+        ({"alpha": [1.0, 0.0], "sigma": [0.0, 1.0]}, "T = 20 levels, its schedule 1"),
+        ({"sigma": [0.0] * 21}, "unknown here"),
+        ({"prediction": "FromX"}, "FromX"),
+        ({"config": {"shape": [1, 4, 4], "T": 20, "classes": 3, "width": -16}}, "width = -16"),
+        ({"config": [1, 2]}, "unknown here"),
+    ],
+)
+def test_descriptions_that_make_no_denoiser_are_refused(tmp_path, changes, says):
+    with pytest.raises(InputError, match=says) as caught:
+        load_denoiser(described(tmp_path / "w.safetensors", **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_descriptions_that_are_no_json_object_are_refused(tmp_path, text):
+    save_file(denoiser().state_dict(), tmp_path / "w", metadata={"tdmlib": text})
+    with pytest.raises(InputError, match="describes"):
+        load_denoiser(tmp_path / "w")
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    one = denoiser()
+    torch.nn.init.constant_(one.network.last.bias, float("nan"))
+    with pytest.raises(InputError, match="NaN or infinite weights in network"):
+        load_denoiser(save_denoiser(tmp_path / "nan.safetensors", one))
 
 
 def test_shapes_and_labels_are_checked():
