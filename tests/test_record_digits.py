@@ -15,14 +15,35 @@ def test_the_record_is_measured_well():
     assert set(NUMBERS["teacher"]) == {"1", "2", "4", "8", "25", "100"}
 
 
+def gap(steps, which, teacher_steps, distance):
+    """The interval of a student's distance minus the teacher's."""
+    kind, reference = distance.split("_")
+    return NUMBERS["gaps"][f"tdm{steps}_{which}_minus_teacher{teacher_steps}_{reference}"][kind]
+
+
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_the_four_step_student_is_closer_to_the_data_than_25_teacher_steps(distance):
+    """Each seed's distance is smaller, and that of their mean outside its bootstrap interval."""
     for report in NUMBERS["students"]["4"]:
         assert report[distance] < NUMBERS["teacher"]["25"][distance]
-    kind, reference = distance.split("_")
-    for seed in SEEDS:
-        gap = NUMBERS["gaps"][f"tdm4_seed{seed}_minus_teacher25_{reference}"]
-        assert gap[kind][1] < 0
+    assert gap(4, "mean", 25, distance)[1] < 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_so_is_each_seed_by_the_frechet_distance(seed):
+    for distance in ("frechet_test", "frechet_all"):
+        assert gap(4, f"seed{seed}", 25, distance)[1] < 0
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_intervals_hold_the_differences_that_they_are_intervals_of(distance):
+    for steps in (4, 1):
+        values = [report[distance] for report in NUMBERS["students"][str(steps)]]
+        for teacher in (25, 100):
+            low, high = gap(steps, "mean", teacher, distance)
+            assert (
+                low < sum(values) / len(values) - NUMBERS["teacher"][str(teacher)][distance] < high
+            )
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
