@@ -64,9 +64,8 @@ def curves(weights: Path) -> dict[str, list]:
                       ("fake_loss", "fake_loss_step")):  # fmt: skip
         tag = tag if tag in log.Tags()["scalars"] else name
         points = log.Scalars(tag)
-        # two optimisers: Lightning counts two steps an update
         kept = points[:: max(1, len(points) // 40)]
-        found[name] = [[(p.step + 1) // 2, round(p.value, 5)] for p in kept]
+        found[name] = [[p.step + 1, round(p.value, 5)] for p in kept]
     return found
 
 

@@ -1,8 +1,10 @@
 """What the digits record must show: the bars of the chapter."""
 
 import pytest
+import yaml
 
 from tdmlib.records import read_record
+from tdmlib.resources import find
 
 NUMBERS = read_record("digits")["numbers"]
 SEEDS = read_record("digits")["seeds"]
@@ -50,6 +52,14 @@ def test_intervals_hold_the_differences_that_they_are_intervals_of(distance):
 def test_the_four_step_student_is_no_farther_than_100_teacher_steps(distance):
     for report in NUMBERS["students"]["4"]:
         assert report[distance] <= NUMBERS["teacher"]["100"][distance]
+
+
+def test_the_curves_reach_the_last_update():
+    config = yaml.safe_load(find("configs", "digits_tdm.yaml").read_text())
+    updates = config["trainer"]["max_epochs"] * config["model"]["init_args"]["updates_per_epoch"]
+    for seed in SEEDS:
+        for curve in NUMBERS["curves"][f"tdm4_seed{seed}"].values():
+            assert 0.95 * updates < curve[-1][0] <= updates
 
 
 def test_nobody_copies_training_images():
