@@ -51,7 +51,8 @@ def use_style() -> None:
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython():
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", metadata={"Date": None})
+        # PNG for notebooks that JupyterLab does not trust yet: it shows no SVG in those.
+        set_matplotlib_formats("svg", "png", metadata={"Date": None})
 
 
 def _end_labels(ax, curves: dict[str, tuple[float, float]], gap: float = 0.075) -> None:
