@@ -1,0 +1,133 @@
+"""`tdm fit` stopped and resumed: the same run bit for bit, or a refusal that leaves it alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tdmlib.cli import main
+from tdmlib.denoisers import FromV
+from tdmlib.models import ResidualMLP, save_denoiser
+from tdmlib.schedules import cosine
+
+SMALL = {"batch_size": 16, "updates_per_epoch": 5}
+
+
+def save_teacher(path, width=32):
+    torch.manual_seed(0)
+    network = ResidualMLP((1, 8, 8), T=40, classes=10, width=width, blocks=1)
+    torch.nn.init.normal_(network.last.weight, std=0.1)
+    return save_denoiser(path, FromV(network, cosine(40)))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return save_teacher(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
+
+
+def arguments(teacher, *extra, epochs=6):
+    settings = {"teacher": teacher, **SMALL}
+    return ["fit", "--config", "configs/digits_tdm.yaml", f"--trainer.max_epochs={epochs}",
+            *(f"--model.init_args.{name}={value}" for name, value in settings.items()),
+            *extra]  # fmt: skip
+
+
+def start(folder, teacher, *extra):
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "tdmlib", *arguments(teacher, *extra)]
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process):
+    out, _ = process.communicate()
+    assert process.returncode == 0, out
+    return out
+
+
+def student(folder):
+    return load_file(folder / "runs/digits_tdm/student.safetensors")
+
+
+def equal(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, teacher):
+    """The weights of a run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(start(folder, teacher))
+    return student(folder)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(tmp_path, teacher, whole, how):
+    victim = start(tmp_path, teacher)
+    while not (tmp_path / "runs/digits_tdm/last.ckpt").exists() and victim.poll() is None:
+        time.sleep(0.005)
+    os.kill(victim.pid, how)
+    out, _ = victim.communicate()
+    assert not (tmp_path / "runs/digits_tdm/student.safetensors").exists()
+    if how == signal.SIGINT:
+        assert victim.returncode == 130 and "--ckpt_path last goes on" in out
+    out = finish(start(tmp_path, teacher, "--ckpt_path=last"))
+    assert "resuming from" in out and "wrote the averaged student" in out
+    assert equal(whole, student(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, teacher):
+    """The folder of a run of one epoch."""
+    folder = tmp_path_factory.mktemp("finished")
+    finish(start(folder, teacher, "--trainer.max_epochs=1"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("method.init_args.steps=2", "made with method.steps = 4, this run has 2"),
+        ("method.init_args.fake_target=transition", "method.fake_target = denoised"),
+        ("seed=1", "made with seed = 0, this run has 1"),
+        ("student_optimizer.init_args.lr=1e-5", "student_optimizer.lr = 0.0003"),
+        ("batch_size=32", "batch_size = 16"),
+        ("teacher=OTHER", "of another architecture"),
+    ],
+)
+def test_resuming_another_run_is_refused(
+    finished, teacher, tmp_path, monkeypatch, capfd, change, says
+):
+    monkeypatch.chdir(finished)
+    before = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+    if change.endswith("OTHER"):
+        change = f"teacher={save_teacher(tmp_path / 'other.safetensors', width=48)}"
+    with pytest.raises(SystemExit) as stop:
+        main(arguments(teacher, "--ckpt_path=last", f"--model.init_args.{change}"))
+    error = capfd.readouterr().err
+    assert stop.value.code == 2 and says in error and error.count("\n") == 1
+    assert before == {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", "first half"])
+def test_a_broken_checkpoint_is_refused(finished, teacher, tmp_path, monkeypatch, capfd, content):
+    whole = (finished / "runs/digits_tdm/last.ckpt").read_bytes()
+    folder = tmp_path / "runs/digits_tdm"
+    folder.mkdir(parents=True)
+    if content is not None:
+        content = whole[: len(whole) // 2] if content == "first half" else content
+        (folder / "last.ckpt").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    for path in ("last", "runs/digits_tdm/last.ckpt"):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments(teacher, f"--ckpt_path={path}"))
+        error = capfd.readouterr().err
+        assert stop.value.code == 2 and error.count("\n") == 1, error
+        assert "leave out --ckpt_path" in error
+    assert [p.name for p in folder.iterdir()] == ["last.ckpt"] * (content is not None)
