@@ -20,9 +20,9 @@ class GaussianDenoiser:
     """
 
     def __init__(self, schedule: Schedule, lam, mean=0.0):
-        least, greatest = (lam.min(), lam.max()) if hasattr(lam, "min") else (lam, lam)
-        if not 0 <= float(least) <= float(greatest) < float("inf"):
-            raise InputError(f"λ within {least} … {greatest}: variances are finite and λ ≥ 0")
+        good = (lam >= 0) & (lam < float("inf"))
+        if not (good if isinstance(good, bool) else bool(good.all())):
+            raise InputError(f"λ = {lam}: variances are finite and λ ≥ 0")
         self.schedule, self.lam, self.mean = schedule, lam, mean
 
     def __call__(self, z, t, cond=None):

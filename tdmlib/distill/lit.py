@@ -1,31 +1,29 @@
 """LightningModules: score distillation (student and fake score), and the training of a teacher.
 
-Every random number of update n follows from (seed, n), so a run that was stopped and resumed is the
-run that was never stopped. Score distillation draws them for the whole batch and each process takes
-its rows; the training of a teacher runs in one process.
+Score distillation draws its random numbers for the whole batch and each process takes its rows, so
+the run does not depend on their number. A teacher is trained in one process.
 """
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from tdmlib.denoisers import FromV, Guided
+from tdmlib.distill.repeatable import (
+    OptimizerFactory,
+    RepeatableTraining,
+    hyperparameters,
+    keyed_generator,
+    warm_average,
+)
 from tdmlib.errors import InputError, check_number
-from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
-from tdmlib.models.weights import check_state
+from tdmlib.models import ResidualMLP, load_denoiser
 from tdmlib.resources import find
 from tdmlib.schedules import Schedule, cosine
-
-OptimizerFactory = Callable[[Iterable], Optimizer]
 
 
 @runtime_checkable
@@ -39,101 +37,7 @@ class ScoreMethod(Protocol):
     def fake_objective(self, fake, rollout, renoise, cond=None): ...
 
 
-def keyed_generator(device, *key: int) -> torch.Generator:
-    """A generator that follows from whole numbers alone, such as (seed, update)."""
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state >> 1))
-
-
-def warm_cosine(warmup: int, total: int, last: float) -> Callable[[int], float]:
-    """A factor on the learning rate: linear over `warmup` updates, then cosine down to `last`."""
-
-    def factor(update: int) -> float:
-        decay = 0.5 * (1 + math.cos(math.pi * min(update / total, 1)))
-        return min(1, (update + 1) / max(warmup, 1)) * (last + (1 - last) * decay)
-
-    return factor
-
-
-def warm_average(decay: float) -> Callable:
-    """Exponential averaging for `AveragedModel` whose decay grows to `decay` as updates come in.
-
-    Early on (1 + n)/(10 + n) is smaller, so that the start is forgotten in a short run too.
-    """
-
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        n = int(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
-
-    return torch.no_grad()(update)
-
-
-def hyperparameters(name: str, optimizer: OptimizerFactory) -> dict:
-    """What the optimizers that `optimizer` makes are set to. Raises InputError if it refuses."""
-    try:
-        defaults = optimizer([nn.Parameter(torch.zeros(1))]).defaults
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} refuses its settings: {error}") from None
-    return {f"{name}.{key}": value for key, value in defaults.items()}
-
-
-class _Keyed(LightningModule):
-    """Counts updates in the checkpoint, and refuses one of another architecture or other settings.
-
-    `settings` says in words what must be the same for a resumed run to be the same run.
-    """
-
-    def __init__(self, seed: int, ema: float, warmup: int, last_rate: float, **settings):
-        super().__init__()
-        self.seed = check_number("seed", seed, 0, whole=True)
-        check_number("ema", ema, 0, 1)
-        self.warmup = check_number("warmup", warmup, 0, whole=True)
-        self.last_rate = check_number("last_rate", last_rate, 0, 1)
-        settings |= dict(seed=seed, ema=ema, warmup=warmup, last_rate=last_rate)
-        self.settings = {name: str(value) for name, value in settings.items()}
-        self.register_buffer("update", torch.zeros((), dtype=torch.long))
-
-    def generator(self) -> torch.Generator:
-        return keyed_generator(self.device, self.seed, int(self.update))
-
-    def rate(self, optimizer: Optimizer):
-        total = int(self.trainer.estimated_stepping_batches)
-        factor = warm_cosine(self.warmup, total, self.last_rate)
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["settings"] = self.settings
-
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        check_state(self, checkpoint["state_dict"], "checkpoint")
-        theirs = checkpoint.get("settings", {})
-        for name in {**self.settings, **theirs}:
-            there, here = (s.get(name, "not set") for s in (theirs, self.settings))
-            if there != here:
-                raise InputError(
-                    f"the checkpoint was made with {name} = {there}, this run has {here}; resume "
-                    "with the same settings, or start anew without --ckpt_path"
-                )
-
-    def watch(self, loss: Tensor, name: str) -> Tensor:
-        """The mean loss, or an end to the run where it is no longer a number."""
-        loss = loss.mean()
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"{name} is {loss.item()} at update {int(self.update)}; start anew with a lower "
-                "learning rate (the last checkpoint is intact)"
-            )
-        return loss
-
-    def save_average(self, name: str, **notes) -> None:
-        """Write the averaged network beside the logs; a trainer without a logger writes nothing."""
-        if self.trainer.is_global_zero and self.trainer.loggers:
-            path = Path(self.trainer.log_dir) / f"{name}.safetensors"
-            save_denoiser(path, self.average.module, updates=int(self.update), **notes)
-            print(f"wrote the averaged {name} to {path}")
-
-
-class ScoreDistillation(_Keyed):
+class ScoreDistillation(RepeatableTraining):
     """Train a few-step student against a frozen teacher, with a fake score that tracks it.
 
     Parameters
@@ -245,7 +149,7 @@ class ScoreDistillation(_Keyed):
         self.save_average("student", levels=list(self.method.grid))
 
 
-class DenoiserTraining(_Keyed):
+class DenoiserTraining(RepeatableTraining):
     """Denoising score matching: E‖v̂ − v‖², which weights clean predictions by SNR + 1.
 
     Parameters
@@ -271,7 +175,7 @@ class DenoiserTraining(_Keyed):
         seed: int = 0,
     ):
         super().__init__(
-            seed, ema, warmup, last_rate, T=T, drop_labels=drop_labels,
+            seed, ema, warmup, last_rate, T=T, drop_labels=drop_labels, network=network.config,
             **hyperparameters("optimizer", optimizer),
         )  # fmt: skip
         check_number("drop_labels", drop_labels, 0, 1)

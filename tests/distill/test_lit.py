@@ -1,102 +1,90 @@
-import os
-import signal
-import subprocess
-import sys
-import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from safetensors.torch import load_file
+from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader, TensorDataset
 
 from tdmlib.denoisers import FromV
-from tdmlib.distill.lit import ScoreDistillation, keyed_generator, warm_average, warm_cosine
+from tdmlib.distill.lit import DenoiserTraining, ScoreDistillation
+from tdmlib.distill.repeatable import keyed_generator
 from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
-from tdmlib.models import ResidualMLP, save_denoiser
+from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
+from tdmlib.models.weights import read_description
 from tdmlib.schedules import cosine
-
-SMALL = [
-    "--model.init_args.batch_size=16",
-    "--model.init_args.updates_per_epoch=5",
-    "--trainer.max_epochs=6",
-]
 
 
 @pytest.fixture
 def teacher(tmp_path):
     torch.manual_seed(0)
-    network = ResidualMLP((1, 8, 8), T=40, classes=10, width=32, blocks=1)
-    torch.nn.init.normal_(network.last.weight, std=0.1)
+    network = ResidualMLP((1, 8, 8), T=40, classes=10, width=32, blocks=1, dropout=0.5)
+    for parameter in network.parameters():  # zero-initialised layers would hide labels and levels
+        torch.nn.init.normal_(parameter, std=0.1)
     return save_denoiser(tmp_path / "teacher.safetensors", FromV(network, cosine(40)))
 
 
-def fit(folder, teacher, *extra, **kwargs):
-    command = [sys.executable, "-m", "tdmlib", "fit", "--config", "configs/digits_tdm.yaml"]
-    command += [f"--model.init_args.teacher={teacher}", *SMALL, *extra]
-    folder.mkdir(exist_ok=True)
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **kwargs)
+def adamw(parameters):
+    return torch.optim.AdamW(parameters, lr=1e-3)
 
 
-def student(folder):
-    return load_file(folder / "runs/digits_tdm/student.safetensors")
-
-
-def module(teacher, **kwargs):
-    def adamw(parameters):
-        return torch.optim.AdamW(parameters, lr=1e-3)
-
-    def method(schedule):
-        return TDM(schedule, steps=4)
+def module(teacher, method=TDM, **kwargs):
+    def choices(schedule):
+        return method(schedule, steps=4)
 
     settings = dict(batch_size=16, updates_per_epoch=3) | kwargs
-    return ScoreDistillation(str(teacher), method, adamw, adamw, **settings)
+    return ScoreDistillation(str(teacher), choices, adamw, adamw, **settings)
 
 
-def train(tmp_path, lit, epochs=1):
+def training(teacher, **kwargs):
+    network = load_denoiser(teacher).network.train()
+    return DenoiserTraining(network, adamw, T=40, **kwargs)
+
+
+def digits(batches=3):
+    x = torch.randn(16, 1, 8, 8, generator=keyed_generator("cpu", 1))
+    same = TensorDataset(x.repeat(batches, 1, 1, 1), torch.arange(16 * batches) % 10)
+    return DataLoader(same, batch_size=16)
+
+
+def train(tmp_path, lit, epochs=1, data=None, logger=False):
     trainer = Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+        max_epochs=epochs, accelerator="cpu", logger=logger, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
     )  # fmt: skip
-    trainer.fit(lit)
+    trainer.fit(lit, data)
     return lit
 
 
-def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(tmp_path, teacher):
-    whole = fit(tmp_path / "whole", teacher)
-    assert whole.returncode == 0, whole.stderr
-    assert "wrote the averaged student" in whole.stdout + whole.stderr
-    command = [sys.executable, "-m", "tdmlib", "fit", "--config", "configs/digits_tdm.yaml"]
-    command += [f"--model.init_args.teacher={teacher}", *SMALL]
-    (tmp_path / "cut").mkdir()
-    victim = subprocess.Popen(
-        command, cwd=tmp_path / "cut", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    last = tmp_path / "cut/runs/digits_tdm/last.ckpt"
-    while not last.exists() and victim.poll() is None:
-        time.sleep(0.005)
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.wait()
-    assert not (tmp_path / "cut/runs/digits_tdm/student.safetensors").exists()
-    resumed = fit(tmp_path / "cut", teacher, "--ckpt_path=last")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "resuming from" in resumed.stdout
-    one, two = student(tmp_path / "whole"), student(tmp_path / "cut")
-    assert all(torch.equal(one[key], two[key]) for key in one)
+def weights(denoiser):
+    return denoiser.network.last.weight.detach().clone()
 
 
-def test_resuming_from_nothing_or_from_another_architecture_is_refused(tmp_path, teacher):
-    missing = fit(tmp_path / "a", teacher, "--ckpt_path=last")
-    assert missing.returncode == 2
-    assert "no checkpoint" in missing.stderr and "Traceback" not in missing.stderr
-    assert fit(tmp_path / "a", teacher, "--trainer.max_epochs=1").returncode == 0
-    network = ResidualMLP((1, 8, 8), T=40, classes=10, width=48, blocks=1)
-    other = save_denoiser(tmp_path / "other.safetensors", FromV(network, cosine(40)))
-    before = student(tmp_path / "a")
-    refused = fit(tmp_path / "a", other, "--ckpt_path=last")
-    assert refused.returncode == 2
-    assert "another architecture" in refused.stderr and "Traceback" not in refused.stderr
-    assert all(torch.equal(v, before[k]) for k, v in student(tmp_path / "a").items())
+def distinct(tensors):
+    return len(torch.stack(tuple(tensors)).unique(dim=0))
+
+
+@dataclass(frozen=True)
+class Watched(TDM):
+    """The method, and what it was asked: which part, a network's weights, draws and labels."""
+
+    calls: list = field(default_factory=list)
+
+    def rollout(self, student, start, cond=None):
+        self.calls.append(("rollout", weights(student), start, cond))
+        return super().rollout(student, start, cond)
+
+    def fake_objective(self, fake, rollout, renoise, cond=None):
+        self.calls.append(("fake", weights(fake), renoise, cond))
+        return super().fake_objective(fake, rollout, renoise, cond)
+
+    def student_objective(self, teacher, fake, rollout, renoise, cond=None):
+        self.calls.append(("student", weights(fake), renoise, cond))
+        return super().student_objective(teacher, fake, rollout, renoise, cond)
 
 
 def test_the_run_moves_student_and_fake_but_not_the_teacher(tmp_path, teacher):
@@ -154,21 +142,101 @@ def test_both_rates_have_decayed_at_the_end(tmp_path, teacher):
         assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25 * 1e-3)
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_an_update_is_one_rollout_then_n_of_the_fake_and_one_of_the_student(tmp_path, teacher, n):
+    lit = train(tmp_path, module(teacher, Watched, fake_updates=n, batch_size=64))
+    parts, networks, draws, labels = zip(*lit.method.calls, strict=True)
+    assert parts == ("rollout", *["fake"] * n, "student") * 3
+    assert distinct(draw.noise for draw in draws) == len(parts)
+    assert set(torch.cat(labels).tolist()) == set(range(10))
+    starts = range(0, len(parts) + 1, n + 2)
+    assert all(distinct(labels[a:b]) == 1 for a, b in pairwise(starts))
+    assert distinct(labels) == 3
+    fakes = [w for part, w in zip(parts, networks, strict=True) if part != "rollout"]
+    assert distinct([networks[0], fakes[0], weights(load_denoiser(teacher))]) == 1
+    assert distinct(fakes) == 3 * n + 1
+
+
+@pytest.mark.parametrize(("make", "data"), [(module, None), (training, digits())])
+def test_a_run_follows_from_its_seed_alone(tmp_path, teacher, make, data):
+    runs = []
+    for stray, seed in enumerate((3, 3, 4)):
+        torch.manual_seed(stray)
+        runs.append(weights(train(tmp_path, make(teacher, seed=seed), data=data).average.module))
+    assert torch.equal(runs[0], runs[1]) and not torch.allclose(runs[0], runs[2], atol=1e-7)
+
+
+def test_the_teacher_is_guided(teacher):
+    original, guided = load_denoiser(teacher), module(teacher, guidance=3.0).teacher
+    z = torch.randn(4, 1, 8, 8, generator=keyed_generator("cpu", 2))
+    t, cond = torch.tensor([1, 9, 30, 40]), torch.tensor([0, 2, 5, 9])
+    full, empty = original(z, t, cond), original(z, t)
+    assert not torch.allclose(full, empty, atol=1e-3)
+    assert torch.allclose(guided(z, t, cond), 3 * full - 2 * empty, atol=1e-5)
+
+
+def assert_average_is_saved(lit, name, seen, **notes):
+    """The file holds the warm exponential average, with decay 0.2, of the weights after updates."""
+    mean = seen[0]
+    for n, value in enumerate(seen[1:], 1):
+        decay = min(0.2, (1 + n) / (10 + n))
+        mean = decay * mean + (1 - decay) * value
+    path = Path(lit.trainer.log_dir) / f"{name}.safetensors"
+    saved = weights(load_denoiser(path))
+    assert torch.allclose(saved, mean, rtol=0, atol=1e-7)
+    assert not torch.allclose(saved, seen[-1], rtol=0, atol=1e-5)
+    assert read_description(path)["notes"] == {"updates": len(seen), **notes}
+
+
+def test_the_average_of_the_student_is_saved(tmp_path, teacher):
+    lit = module(teacher, Watched, ema=0.2, warmup=1)
+    train(tmp_path, lit, logger=CSVLogger(tmp_path))
+    seen = [w for part, w, *_ in lit.method.calls if part == "rollout"]
+    seen = [*seen[1:], weights(lit.student)]
+    assert_average_is_saved(lit, "student", seen, levels=[0, 10, 20, 30, 40])
+
+
+def test_a_trained_denoiser_is_saved_and_validated_as_its_average(tmp_path, teacher):
+    lit, asked = training(teacher, ema=0.2, warmup=1, last_rate=0.25), []
+    lit.denoiser.network.register_forward_pre_hook(
+        lambda _, inputs: asked.append((inputs[1], weights(lit.denoiser)))
+    )
+    train(tmp_path, lit, data=digits(), logger=CSVLogger(tmp_path))
+    levels, seen = zip(*asked, strict=True)
+    assert distinct(levels) == distinct(seen) == int(lit.update) == 3
+    assert_average_is_saved(lit, "teacher", [*seen[1:], weights(lit.denoiser)])
+    assert lit.optimizers().param_groups[0]["lr"] == pytest.approx(0.25 * 1e-3)
+    before = lit.trainer.validate(lit, digits(), verbose=False)
+    torch.nn.init.constant_(lit.denoiser.network.last.bias, float("nan"))
+    assert lit.trainer.validate(lit, digits(), verbose=False) == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_denoiser_learns_v_at_every_level_with_some_labels_dropped(teacher, share):
+    """Off by h from v = αε − σx, with ε solved from z = αx + σε, the loss is h² everywhere."""
+    lit, n, T = training(teacher, drop_labels=share), 40_000, 40
+    x = torch.randn(n, 2, generator=keyed_generator("cpu", 3), dtype=torch.float64)
+    labels = torch.arange(n) % 10
+
+    def predict(z, t, cond):
+        angle = torch.pi / 2 / T * t[:, None].double()
+        noise = (z - angle.cos() * x) / angle.sin()
+        assert abs(noise.mean()) < 0.02 and abs(noise.var() - 1) < 0.03
+        counts = t.bincount(minlength=T + 1)
+        assert counts[0] == 0 and len(counts) == T + 1
+        assert (counts[1:] - n / T).abs().max() < 5 * (n / T) ** 0.5
+        dropped = cond == 10
+        assert dropped.double().mean() == pytest.approx(share, abs=0.01)
+        assert torch.equal(cond[~dropped], labels[~dropped])
+        return angle.cos() * noise - angle.sin() * x + 0.3
+
+    stub = SimpleNamespace(predict=predict, schedule=cosine(T), network=SimpleNamespace(classes=10))
+    loss = lit.loss(stub, (x, labels), keyed_generator("cpu", 4))
+    assert torch.allclose(loss, torch.full_like(x, 0.09))
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, teacher):
     lit = module(teacher)
     torch.nn.init.constant_(lit.fake.network.last.bias, float("nan"))
     with pytest.raises(InputError, match="lower learning rate"):
         train(tmp_path, lit)
-
-
-def test_rates_and_averages():
-    rate = warm_cosine(10, 100, 0.1)
-    assert rate(0) == pytest.approx(0.1, rel=1e-3) and rate(100) == pytest.approx(0.1)
-    assert max(rate(n) for n in range(101)) > 0.95
-    averaged, values = [torch.zeros(1)], [float(n) for n in range(1, 8)]
-    expected, update = 0.0, warm_average(0.5)
-    for n, value in enumerate(values):
-        update(averaged, [torch.tensor([value])], torch.tensor(n))
-        decay = min(0.5, (1 + n) / (10 + n))
-        expected = decay * expected + (1 - decay) * value
-        assert torch.allclose(averaged[0], torch.tensor([expected]))

@@ -37,6 +37,18 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def labelled(lam):
+    """The optimal denoiser of samples that scatter around their label, x ~ N(cond, λ)."""
+    return lambda z, t, cond: GaussianDenoiser(SCHEDULE, lam, cond[:, None])(z, t)
+
+
+def drawn(method, lam):
+    """A rollout of the labelled student, what diffuses it, and its labels."""
+    cond = torch.randint(5, (64,), generator=generator(13))
+    rollout = method.rollout(labelled(lam), method.start(64, (3,), generator(14)), cond)
+    return rollout, method.renoise(64, (3,), generator(15)), cond
+
+
 levels = st.lists(st.integers(0, 39), min_size=3, max_size=3).map(sorted)
 
 
@@ -69,10 +81,13 @@ def test_diffusing_backward_or_off_the_grid_is_refused():
     with pytest.raises(ValueError, match="tau ≥ i"):
         diffuse(x, low, high, x, SCHEDULE)
     for i, tau in ((-1, 3), (3, 41)):
-        with pytest.raises(InputError, match="0 … T = 40"):
+        with pytest.raises(InputError, match="0 … 40"):
             diffuse(x, i, tau, x, SCHEDULE)
     with pytest.raises(InputError, match="nothing is left"):
         diffuse(x, 40, 40, x, SCHEDULE)
+    for i, tau, says in ((5, 4, "tau ≥ i"), (40, 40, "nothing is left"), (0, 0, "no noise")):
+        with pytest.raises(InputError, match=says):
+            mixed_noise(x, x, i, tau, SCHEDULE)
 
 
 def step_student(b, schedule=SCHEDULE):
@@ -168,10 +183,10 @@ def test_on_the_last_step_both_targets_are_the_clean_sample():
 
 
 def test_the_rollout_is_the_samplers_trajectory():
-    method, student = TDM(SCHEDULE, steps=[40, 25, 11, 4]), GaussianDenoiser(SCHEDULE, 2.5)
-    start = method.start(64, (3,), generator(7))
-    rollout = method.rollout(student, start)
-    states = {t: z for t, z, _ in trajectory(student, start.noise, method.steps, SCHEDULE)}
+    method, student = TDM(SCHEDULE, steps=[40, 25, 11, 4]), labelled(2.5)
+    start, cond = method.start(64, (3,), generator(7)), torch.arange(64) % 7
+    rollout = method.rollout(student, start, cond)
+    states = {t: z for t, z, _ in trajectory(student, start.noise, method.steps, SCHEDULE, cond)}
     assert set(rollout.i.tolist()) == {0, 4, 11, 25}
     for row, (i, upper) in enumerate(zip(rollout.i.tolist(), rollout.upper.tolist(), strict=True)):
         assert torch.allclose(rollout.x_i[row], states[i][row])
@@ -225,6 +240,10 @@ def test_student_loss_values():
     assert torch.allclose(student_loss(x, phi, psi, metric="pseudo_huber_elementwise"), each)
     l2 = gap.pow(2).flatten(1).mean(1)
     assert torch.allclose(student_loss(x, phi, psi, metric="l2"), l2)
+    assert torch.allclose(student_loss(x, phi, psi, c=0.3), (d * l2 + 0.09).sqrt() - 0.3)
+    each = ((gap**2 + 0.09).sqrt() - 0.3).flatten(1).mean(1)
+    value = student_loss(x, phi, psi, metric="pseudo_huber_elementwise", c=0.3)
+    assert torch.allclose(value, each)
     guided = phi + 3.5 * (phi - free)
     value = student_loss(x, phi, psi, metric="l2", cfg=4.5, x_uncond=free)
     assert torch.allclose(value, (psi - guided).pow(2).flatten(1).mean(1))
@@ -232,6 +251,21 @@ def test_student_loss_values():
     assert torch.allclose(normal, value / (x - guided).abs().flatten(1).mean(1))
     wrapped = Guided(lambda z, t, c=None: phi if c is not None else free, 4.5)(x, 0, 1)
     assert torch.allclose(wrapped, guided)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{}, {"c": 0.3}, {"metric": "pseudo_huber_elementwise", "c": 0.3}, {"metric": "l2"},
+     {"metric": "l2", "normalize": True}],
+)  # fmt: skip
+def test_the_student_objective_compares_conditional_predictions(choice):
+    method, teacher, fake = TDM(SCHEDULE, **choice), labelled(0.3), labelled(0.8)
+    rollout, renoise, cond = drawn(method, 0.5)
+    loss, logs = method.student_objective(teacher, fake, rollout, renoise, cond)
+    x_tau, tau = method.diffused(rollout, renoise)
+    phi, psi = teacher(x_tau, tau, cond), fake(x_tau, tau, cond)
+    assert torch.allclose(loss, student_loss(rollout.x_hat, phi, psi, **choice))
+    assert torch.allclose(logs["score_gap"], (phi - psi).norm(dim=1))
 
 
 def test_student_loss_pulls_from_the_fake_to_the_teacher():
@@ -253,6 +287,42 @@ def test_fake_loss_values():
     assert torch.allclose(fake_loss(x, y, snr=snr, weight=weight), expected)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("matched", "target"), [("noisy", "denoised"), ("clean", "denoised"), ("clean", "transition")]
+)
+def test_the_fake_objective_from_its_definition(matched, target, weighted):
+    """ε_mix solves x_τ = α_τ x̂ + σ_τ ε_mix; where x̂ itself is diffused it is ε, of weight one."""
+    choices = dict(matched=matched, fake_target=target, weighted=weighted)
+    method = TDM(SCHEDULE, snr_cap=2.0, **choices)
+    rollout, renoise, cond = drawn(method, torch.tensor(0.5, requires_grad=True))
+    loss, _ = method.fake_objective(labelled(0.8), rollout, renoise, cond)
+    assert rollout.x_hat.requires_grad and not loss.requires_grad
+
+    tau = method.tau(rollout, renoise.u)
+    x_hat, x_i, noise = (v.detach().numpy() for v in (rollout.x_hat, rollout.x_i, renoise.noise))
+    a, b = (np.pi / 80 * level.numpy()[:, None] for level in (rollout.i, tau))
+    if matched == "clean":
+        a, x_i = 0 * a, x_hat
+    scale = np.cos(b) / np.cos(a)
+    x_tau = scale * x_i + np.sqrt(np.sin(b) ** 2 - (scale * np.sin(a)) ** 2) * noise
+    mixed = (x_tau - np.cos(b) * x_hat) / np.sin(b)
+    snr = np.tan(b[:, 0]) ** -2
+    assert 0.1 < np.mean(snr > 2) < 0.9
+    gap = labelled(0.8)(torch.from_numpy(x_tau), tau, cond).numpy() - x_hat
+    expected = np.minimum(snr, 2) * (gap**2).mean(1)
+    if weighted:
+        expected *= np.exp(-(mixed**2).mean(1) / 2) / np.exp(-(noise**2).mean(1) / 2)
+    assert np.allclose(loss, expected)
+
+
+def test_the_scripts_weight_is_a_ratio_of_exponentials_of_means():
+    mixed, noise = np.random.default_rng(0).normal(size=(2, 4, 3, 2))
+    top, bottom = (np.exp(-0.5 * (v**2).mean((1, 2))) for v in (mixed, noise))
+    weight = importance_weight(torch.from_numpy(mixed), torch.from_numpy(noise))
+    assert np.allclose(weight, top / bottom)
+
+
 def test_the_scripts_weight_hardly_varies_in_high_dimension():
     d, i, tau = 16384, 10, 20
     eps, noise = torch.randn(2, 400, d, generator=generator(12))
@@ -265,7 +335,9 @@ def test_the_scripts_weight_hardly_varies_in_high_dimension():
 
 @pytest.mark.parametrize(
     ("choice", "says"),
-    [({"steps": 41}, "1 … 40"), ({"margin": 0}, "margin"), ({"margin": 11}, "1 … 10"),
+    [({"metric": "huber"}, "pseudo_huber, "), ({"c": 0}, "c = 0"), ({"snr_cap": 0}, "snr_cap = 0"),
+     ({"c": "1"}, "c = '1'"), ({"snr_cap": np.nan}, "snr_cap = nan"), ({"margin": 1.5}, "margin"),
+     ({"steps": 41}, "1 … 40"), ({"margin": 0}, "margin"), ({"margin": 11}, "1 … 10"),
      ({"interval": "both"}, "separate, full"), ({"fake_target": "x"}, "denoised, transition"),
      ({"matched": "x"}, "noisy, clean")],
 )  # fmt: skip
@@ -280,3 +352,17 @@ def test_bad_metrics_and_missing_guidance_are_refused():
         student_loss(x, x, x, metric="huber")
     with pytest.raises(InputError, match="x_uncond"):
         student_loss(x, x, x, cfg=2.0)
+
+
+def test_shapes_that_broadcasting_would_hide_are_refused():
+    x, column, row = torch.zeros(4, 2), torch.zeros(4, 1), torch.zeros(1, 2)
+    for wrong in (column, row):
+        with pytest.raises(InputError, match="expected \\(4, 2\\)"):
+            student_loss(x, wrong, x)
+        with pytest.raises(InputError, match="x_uncond has shape"):
+            student_loss(x, x, x, cfg=2.0, x_uncond=wrong)
+        with pytest.raises(InputError, match="expected \\(4, 2\\)"):
+            fake_loss(x, wrong)
+        for name in ("snr", "weight"):
+            with pytest.raises(InputError, match=f"{name} has shape .* expected \\(4,\\)"):
+                fake_loss(x, x, **{name: wrong})
