@@ -124,7 +124,8 @@ def run(arguments: list[str]) -> None:
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
-    torch.set_flush_denormal(True)  # averages and moments decay into numbers that CPUs are slow at
+    # Averages and moments decay into numbers that CPUs are slow at.
+    torch.set_flush_denormal(True)
     try:
         TdmCLI(
             LightningModule,
@@ -142,3 +143,5 @@ def run(arguments: list[str]) -> None:
         if (cause := _cause(error)) is None:
             raise
         raise cause from None
+    finally:
+        torch.set_flush_denormal(False)

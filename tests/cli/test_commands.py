@@ -16,6 +16,7 @@ def tdm(capfd):
     def run(*arguments):
         with pytest.raises(SystemExit) as stop:
             main(list(arguments))
+        assert np.float64(5e-324) * np.float64(1) > 0  # no command leaves denormals flushed
         return stop.value.code or 0, *capfd.readouterr()
 
     return run
