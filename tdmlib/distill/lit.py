@@ -135,8 +135,8 @@ class ScoreDistillation(RepeatableTraining):
         for rate in self.lr_schedulers():
             rate.step()
         self.update += 1
-        means = {name: value.mean() for name, value in {**logs, **fake_logs}.items()}
-        self.log_dict(means, prog_bar=True, on_step=True)
+        for name, value in {**logs, **fake_logs}.items():  # one on the bar, which is one line
+            self.log(name, value.mean(), prog_bar=name == "student_loss", on_step=True)
 
     def descend(self, optimizer, loss: Tensor) -> None:
         optimizer.zero_grad()
