@@ -215,7 +215,7 @@ class DenoiserTraining(RepeatableTraining):
         self.average.update_parameters(self.denoiser)
 
     def validation_step(self, batch, index):
-        generator = keyed_generator(self.device, self.seed, 0, index)
+        generator = keyed_generator(self.device, self.seed, index, 1)  # a key that no update has
         self.log(
             "test_loss", self.loss(self.average.module, batch, generator).mean(), prog_bar=True
         )

@@ -22,7 +22,10 @@ OptimizerFactory = Callable[[Iterable], Optimizer]
 
 
 def keyed_generator(device, *key: int) -> torch.Generator:
-    """A generator that follows from whole numbers alone, such as (seed, update)."""
+    """A generator that follows from whole numbers alone, such as (seed, update).
+
+    Zeros at the end of a key do not count: (3, 0) is the key (3,).
+    """
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state >> 1))
 
