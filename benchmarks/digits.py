@@ -1,5 +1,7 @@
 """The digits record: teacher at 1 … 100 steps against TDM at 4 and at 1, over three seeds.
 
+Beside these, what each choice of the four-step student is worth: the same training with another.
+
     python benchmarks/digits.py [--work runs/digits] [--quick]
 
 Trains what is missing, so that an interrupted run goes on where it was; writes
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -19,30 +22,39 @@ import torch
 
 from tdmlib import plots
 from tdmlib.cli.sampling import generate
-from tdmlib.datasets.digits import digits
+from tdmlib.datasets.digits import CLASSES, SHAPE, digits
 from tdmlib.metrics.bootstrap import frechet_gap, interval, kernel_gap
 from tdmlib.metrics.classifier import features_and_classes
 from tdmlib.metrics.neighbours import nearest
-from tdmlib.metrics.report import digits_floor, digits_report
+from tdmlib.metrics.report import class_variance, digits_floor, digits_report
 from tdmlib.models import load_denoiser, save_denoiser
 from tdmlib.records import write_record
-from tdmlib.resources import folder
+from tdmlib.resources import find, folder
+from tdmlib.sampling import trajectory
 
 TEACHER_STEPS = (1, 2, 4, 8, 25, 100)
 SEEDS = (0, 1, 2)
 STUDENT_STEPS = (4, 1)
+VARIANTS = {  # of the four-step student: the choices of `TDM` that differ from the config
+    "transition": {"fake_target": "transition"},
+    "transition_full": {"fake_target": "transition", "interval": "full"},
+    "denoised_full": {"interval": "full"},
+    "clean": {"matched": "clean"},
+}
+PARALLEL = 2  # trainings at once, each on one thread
 CONFIG = "configs/digits_tdm.yaml"
 
 
-def train(work: Path, steps: int, seed: int, quick: bool) -> Path:
+def train(work: Path, name: str, seed: int, quick: bool, **choices) -> Path:
     """The weights of one student, trained by the command that users have."""
-    run = (work / f"tdm{steps}_seed{seed}").resolve()
+    run = (work / f"{name}_seed{seed}").resolve()
     weights = run / "runs/digits_tdm/student.safetensors"
     if weights.exists():
         return weights
     run.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tdmlib", "fit", "--config", CONFIG]
-    command += [f"--model.init_args.method.init_args.steps={steps}"]
+    for choice, value in choices.items():
+        command += [f"--model.init_args.method.init_args.{choice}={value}"]
     command += [f"--model.init_args.seed={seed}"]
     if quick:
         command += ["--trainer.max_epochs=2"]
@@ -50,8 +62,18 @@ def train(work: Path, steps: int, seed: int, quick: bool) -> Path:
         command += ["--ckpt_path=last"]
     begin = time.perf_counter()
     subprocess.run(command, cwd=run, check=True, stdout=subprocess.DEVNULL)
-    print(f"trained TDM-{steps}, seed {seed}, in {time.perf_counter() - begin:.0f} s", flush=True)
+    print(f"trained {name}, seed {seed}, in {time.perf_counter() - begin:.0f} s", flush=True)
     return weights
+
+
+def closeness(distance: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Distances to the nearest training image, beside those of `real` test images."""
+    low = np.quantile(real, 0.01)
+    return {
+        "closest_percent": float(np.quantile(distance, 0.01)),
+        "median": float(np.median(distance)),
+        "share_closer": float(np.mean(distance < low)),  # than the closest 1% of real ones
+    }
 
 
 def curves(weights: Path) -> dict[str, list]:
@@ -79,8 +101,18 @@ def measure(weights: str, steps: int, count: int, seed: int) -> tuple[dict, np.n
     return (
         report,
         features_and_classes(images)[0].numpy(),
-        nearest(images[:5000], train.images),
+        nearest(images, train.images),
     )
+
+
+@torch.no_grad()
+def variance_by_level(weights: str | Path, steps: int) -> list[list[float]]:
+    """[[t, variance within classes], …] of what a sampler passes through, from t = T to 0."""
+    denoiser = load_denoiser(find("data", str(weights)))
+    noise = torch.randn(5000, *SHAPE, generator=torch.Generator().manual_seed(4))
+    labels = torch.arange(len(noise)) % CLASSES
+    path = trajectory(denoiser, noise, steps, denoiser.schedule, labels)
+    return [[t, class_variance(z, labels)] for t, z, _ in path]
 
 
 def picture(path: Path) -> Path:
@@ -104,10 +136,13 @@ def main() -> None:
     quick, count = arguments.quick, 2000 if arguments.quick else 50_000
     torch.set_flush_denormal(True)
 
-    students = {
-        (steps, seed): train(arguments.work, steps, seed, quick)
-        for steps, seed in product(STUDENT_STEPS, SEEDS)
-    }
+    wanted = {f"tdm{steps}": {"steps": steps} for steps in STUDENT_STEPS} | VARIANTS
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        trained = {
+            (name, seed): pool.submit(train, arguments.work, name, seed, quick, **choices)
+            for (name, choices), seed in product(wanted.items(), SEEDS)
+        }
+        trained = {key: future.result() for key, future in trained.items()}
     train_split, test = digits()
     every = torch.cat([train_split.images, test.images])
     references = {
@@ -117,36 +152,44 @@ def main() -> None:
             torch.cat([train_split.labels, test.labels]),
         ),
     }
-    teacher, features, neighbours = {}, {}, {}
+    real = nearest(test.images, train_split.images)
+    teacher, features, neighbours = {}, {}, {"real_test": closeness(real, real)}
     for steps in TEACHER_STEPS:
         report, features[steps], distance = measure(
             "digits_teacher.safetensors", steps, count, seed=1000
         )
         teacher[str(steps)] = report
-        neighbours[f"teacher_{steps}"] = np.quantile(distance, [0.01, 0.5]).tolist()
+        neighbours[f"teacher_{steps}"] = closeness(distance, real)
 
     numbers = {
         "samples": count,
         "floor": digits_floor(),
         "teacher": teacher,
         "students": {str(steps): [] for steps in STUDENT_STEPS},
+        "variants": {name: [] for name in VARIANTS},
+        "variance_by_level": {"teacher": [variance_by_level("digits_teacher.safetensors", 4)]},
         "gaps": {},
         "curves": {},
         "neighbours": neighbours,
     }
     gaps = defaultdict(list)
-    real = nearest(test.images, train_split.images)
-    neighbours["real_test"] = np.quantile(real, [0.01, 0.5]).tolist()
-    for (steps, seed), weights in students.items():
+    for steps, seed in product(STUDENT_STEPS, SEEDS):
+        weights = trained[f"tdm{steps}", seed]
         report, ours, distance = measure(weights, steps, count, seed=2000 + seed)
         numbers["students"][str(steps)].append(report)
         numbers["curves"][f"tdm{steps}_seed{seed}"] = curves(weights)
-        neighbours[f"tdm{steps}_seed{seed}"] = np.quantile(distance, [0.01, 0.5]).tolist()
+        neighbours[f"tdm{steps}_seed{seed}"] = closeness(distance, real)
         for against, (name, (reference, labels)) in product((25, 100), references.items()):
             rivals = ours, features[against], reference, labels
             key = f"tdm{steps}_SEED_minus_teacher{against}_{name}"
             gaps[key, "frechet"].append(frechet_gap(*rivals, 20 if quick else 400))
             gaps[key, "kid"].append(kernel_gap(*rivals))
+    for name, seed in product(VARIANTS, SEEDS):
+        report, _, _ = measure(trained[name, seed], 4, count, seed=2000 + seed)
+        numbers["variants"][name].append(report)
+    for name in ("tdm4", "transition"):
+        levels = [variance_by_level(trained[name, seed], 4) for seed in SEEDS]
+        numbers["variance_by_level"][name] = levels
     for (key, distance), runs in gaps.items():
         # every seed met the same resampled images, so that their mean is a bootstrap of the mean
         for label, values in [*zip(SEEDS, runs, strict=True), ("mean", np.mean(runs, axis=0))]:
@@ -157,11 +200,13 @@ def main() -> None:
         return
     for steps in STUDENT_STEPS:
         path = folder("data") / f"digits_tdm{steps}.safetensors"
-        student = load_denoiser(students[steps, 0])
+        student = load_denoiser(trained[f"tdm{steps}", 0])
         notes = dict(trained_with=CONFIG, steps=steps, seed=0)
         print(f"wrote {save_denoiser(path, student, torch.float16, **notes)}")
     print(f"wrote {picture(folder('data') / 'results/digits.png')}")
-    config = {"file": CONFIG, "samples": count, "teacher_steps": TEACHER_STEPS}
+    config = {
+        "file": CONFIG, "samples": count, "teacher_steps": TEACHER_STEPS, "variants": VARIANTS,
+    }  # fmt: skip
     print(f"wrote {write_record('digits', numbers, config=config, seeds=list(SEEDS))}")
 
 

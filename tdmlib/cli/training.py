@@ -13,12 +13,23 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 from tdmlib.resources import find
 
 
 class TdmCLI(LightningCLI):
     """LightningCLI that finds shipped configs, and resumes from a checkpoint or not at all."""
+
+    def add_arguments_to_parser(self, parser):
+        parser.add_argument(
+            "--threads",
+            type=int | None,
+            help="CPU threads; with 1 sums are taken in one order, and cores are not fought over",
+        )
+
+    def before_instantiate_classes(self):
+        if (threads := self.config.fit.threads) is not None:
+            torch.set_num_threads(check_number("threads", threads, 1, 1024, whole=True))
 
     def parse_arguments(self, parser, args):
         super().parse_arguments(parser, args)
@@ -126,6 +137,7 @@ def run(arguments: list[str]) -> None:
     warnings.filterwarnings("ignore", module="lightning")
     # Averages and moments decay into numbers that CPUs are slow at.
     torch.set_flush_denormal(True)
+    threads = torch.get_num_threads()
     try:
         TdmCLI(
             LightningModule,
@@ -145,3 +157,4 @@ def run(arguments: list[str]) -> None:
         raise cause from None
     finally:
         torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)

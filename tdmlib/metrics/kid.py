@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tdmlib.errors import InputError
+
 WIDE = 128  # features beyond which d³ numbers are too many
 
 
@@ -32,16 +34,36 @@ def _squares(x: np.ndarray) -> np.ndarray:
     return (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
 
 
-def within(x) -> float:
-    """The unbiased mean of k over pairs of different rows of x (n, d)."""
+def within(x, labels=None) -> float:
+    """The unbiased mean of k over pairs of different draws behind the rows of x (n, d).
+
+    Rows drawn independently: the mean over pairs of different rows. Rows drawn with a fixed number
+    of each class, which `labels` (n,) names: pairs of one class are then rarer among different rows
+    than among independent draws, so each pair of classes counts by its share.
+    Raises InputError for labels of another length, or a class of one row.
+    """
     x = np.asarray(x, dtype=np.float64)
-    n, diagonal = len(x), ((x**2).mean(axis=1) + 1) ** 3
-    return float((n * across(x, x).sum() - diagonal.sum()) / (n * (n - 1)))
+    n, own = len(x), ((x**2).mean(axis=1) + 1) ** 3
+    if labels is None:
+        return float((n * across(x, x).sum() - own.sum()) / (n * (n - 1)))
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise InputError(f"labels have shape {labels.shape}, expected {(n,)}")
+    total = n * across(x, x).sum()
+    for c in np.unique(labels):
+        rows = labels == c
+        if (m := int(rows.sum())) < 2:
+            raise InputError(f"class {c} has one sample; unbiased distances need two of each class")
+        same = m * across(x[rows], x[rows]).sum()
+        total += (same - own[rows].sum()) * m / (m - 1) - same
+    return float(total / n**2)
 
 
-def kernel_distance(features, reference) -> float:
+def kernel_distance(features, reference, labels=None, reference_labels=None) -> float:
     """The unbiased estimate of MMD² between features (n, d) and reference (m, d).
 
+    Name the classes of a set that was drawn with a fixed number of each: see `within`.
     Unlike the Fréchet distance it has no bias from few samples; it may be negative.
     """
-    return within(features) + within(reference) - 2 * float(across(features, reference).mean())
+    inner = within(features, labels) + within(reference, reference_labels)
+    return inner - 2 * float(across(features, reference).mean())

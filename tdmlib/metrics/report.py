@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tdmlib.datasets.digits import SHAPE, digits
+from tdmlib.datasets.digits import SHAPE, Split, digits
 from tdmlib.errors import InputError
 from tdmlib.metrics.classifier import features_and_classes
 from tdmlib.metrics.frechet import frechet_distance
@@ -32,24 +32,31 @@ def check_images(images) -> Tensor:
     return images.float()
 
 
+def class_variance(images: Tensor, labels: Tensor) -> float:
+    """Variance of a pixel about the mean of its class, over pixels and classes."""
+    return float(torch.stack([images[labels == c].var(0).mean() for c in labels.unique()]).mean())
+
+
 def digits_report(images, labels: Tensor | None = None) -> dict[str, float]:
     """Distances to the 397 test and to all 1,797 digits, and what else we measure.
 
-    `images` (n, 1, 8, 8) in [−1, 1]; with `labels` (n,) also the share that the classifier reads as
-    asked. Raises InputError as `check_images`.
+    `images` (n, 1, 8, 8) in [−1, 1]; with `labels` (n,), a fixed number of each class, also the
+    share that the classifier reads as asked and the variance within classes.
+    Raises InputError as `check_images`, or for a class of one image.
     """
     images = check_images(images)
     train, test = digits()
-    every = torch.cat([train.images, test.images])
+    every = Split(*map(torch.cat, zip(train, test, strict=True)))
     ours, read = features_and_classes(images)
     report = {}
-    for name, real in (("test", test.images), ("all", every)):
-        reference = features_and_classes(real)[0]
+    for name, real in (("test", test), ("all", every)):
+        reference = features_and_classes(real.images)[0]
         report[f"frechet_{name}"] = frechet_distance(ours, reference)
-        report[f"kid_{name}"] = kernel_distance(ours, reference)
-    report["sliced_wasserstein"] = sliced_wasserstein(images, every)
+        report[f"kid_{name}"] = kernel_distance(ours, reference, labels, real.labels)
+    report["sliced_wasserstein"] = sliced_wasserstein(images, every.images)
     if labels is not None:
         report["class_agreement"] = float((read == labels).float().mean())
+        report["class_variance"] = class_variance(images, labels)
     report["closer_to_training"] = closer_to_training(images[:5000], train.images, test.images)
     return report
 
