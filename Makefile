@@ -31,7 +31,7 @@ chapter: .venv/.installed  ## NAME=01: execute that chapter and write its notebo
 	@$(BOOK) chapter "$(NAME)"
 
 lab: .venv/.installed  ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=chapters
+	$(BIN)/jupyter lab --notebook-dir=chapters $(if $(filter 0,$(shell id -u)),--allow-root)
 
 figures: .venv/.installed  ## write every figure of the book to _build/figures
 	@$(BOOK) figures

@@ -28,6 +28,12 @@ LABELS = {
     "sequential_consistency": "seq. consistency",
     "sequential_boot": "seq. BOOT",
 }
+STYLES = {  # beside the colours, for curves that cross or run close together
+    "vanilla": "-",
+    "progressive": (0, (6, 1.5)),
+    "sequential_consistency": (0, (6, 1.5, 1, 1.5)),
+    "sequential_boot": (0, (2.5, 1)),
+}
 WIDTH = 5.0  # inches: a phone then shrinks the type by a quarter, not by half
 
 
@@ -112,7 +118,7 @@ def curves_over_lambda(lams, curves: dict, ylabel: str, boundaries=(), log: bool
     """One curve a strategy over the variance λ; `boundaries` are marked by thin vertical lines."""
     fig, ax = plt.subplots()
     for name, values in curves.items():
-        ax.plot(lams, values, color=COLORS.get(name))
+        ax.plot(lams, values, color=COLORS.get(name), ls=STYLES.get(name))
     ax.set(xlabel=r"data variance $\lambda$ (log scale)", ylabel=ylabel, xscale="log")
     if log:
         ax.set_yscale("log")
@@ -126,13 +132,24 @@ def curves_over_lambda(lams, curves: dict, ylabel: str, boundaries=(), log: bool
     return fig
 
 
+def _heights(plan: MergePlan) -> list[tuple[tuple[int, int], int]]:
+    """Each merge's span, and how many merges stand in line below it, itself included."""
+    below, merges = [], []
+    for i, j, k in plan.nodes():
+        height = 1 + max(below[-k:]) if k else 0
+        del below[len(below) - k :]
+        below.append(height)
+        merges += [((i, j), height)] if k else []
+    return merges
+
+
 def merge_arcs(plans: dict[str, MergePlan]):
-    """Merge plans as arcs over the levels t, noise at the right; a darker arc is a later merge."""
+    """Merge plans as arcs over the levels t, noise at the right; darker if more must come first."""
     fig, axes = plt.subplots(len(plans), 1, figsize=(WIDTH, 1.25 * len(plans)), sharex=True)
     for ax, (name, plan) in zip(np.atleast_1d(axes), plans.items(), strict=True):
-        merges, (low, high) = plan.merges, plan.span
-        for order, (i, j) in enumerate(merges):
-            shade = 0.25 + 0.75 * (order + 1) / len(merges)
+        (low, high), heights = plan.span, _heights(plan)
+        for (i, j), height in heights:
+            shade = 0.25 + 0.75 * height / heights[-1][1]
             angle = np.linspace(0, np.pi, 60)
             ax.plot((i + j) / 2 + (j - i) / 2 * np.cos(angle), (j - i) * np.sin(angle),
                     color=COLORS.get(name, COLORS["data"]), alpha=shade, lw=1.2)  # fmt: skip

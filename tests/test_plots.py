@@ -1,3 +1,5 @@
+from itertools import product
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,15 +25,19 @@ def test_every_strategy_and_method_keeps_a_colour_of_its_own():
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_an_arc_spans_each_merge_and_later_ones_are_darker(name):
+def test_an_arc_spans_each_merge_and_is_darker_than_those_it_waits_for(name):
     plan = canonical_plan(name, 8)
     (ax,) = plots.merge_arcs({name: plan}).axes
     arcs = [line for line in ax.lines if len(line.get_xdata()) > 20]
     ends = [(round(min(a.get_xdata())), round(max(a.get_xdata()))) for a in arcs]
     assert ends == plan.merges
-    shades = [arc.get_alpha() for arc in arcs]
-    assert shades == sorted(shades)
-    assert shades[-1] == 1
+    shade = {end: arc.get_alpha() for end, arc in zip(ends, arcs, strict=True)}
+    assert shade[0, 8] == 1
+    for (i, j), (k, m) in product(ends, ends):
+        if i <= k and m <= j and (i, j) != (k, m):
+            assert shade[i, j] > shade[k, m]
+    if name == "progressive":
+        assert len({shade[i, j] for i, j in ends if j - i == 2}) == 1
 
 
 def test_the_projection_in_the_ellipse_is_the_operator():

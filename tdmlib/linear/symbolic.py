@@ -11,31 +11,37 @@ x, z, gamma = sp.symbols("x z gamma", real=True)
 alpha, sigma = sp.symbols("alpha_t sigma_t", positive=True)
 alpha_, sigma_ = sp.symbols(r"\alpha_{t-1} \sigma_{t-1}", positive=True)
 
-V = alpha**2 * lam + sigma**2  # ‖v_t‖²
-V_ = alpha_**2 * lam + sigma_**2  # ‖v_{t−1}‖²
 INNER = alpha_ * alpha * lam + sigma_ * sigma  # ⟨v_{t−1}, v_t⟩
+V, V_ = sp.symbols(  # how the squared lengths are shown
+    r"{\lVert{v_t}\rVert^2} {\lVert{v_{t-1}}\rVert^2}", positive=True
+)
+LENGTHS = {V: alpha**2 * lam + sigma**2, V_: alpha_**2 * lam + sigma_**2}
 
 
-def asserted(simplify=sp.simplify, **sides: tuple) -> dict[str, sp.Eq]:
-    """Each named pair (left, right) as an equation, once left − right has simplified to zero.
+def asserted(where=LENGTHS, simplify=sp.simplify, **sides: tuple) -> dict[str, sp.Eq]:
+    """Each triple (LaTeX name, left, right) as "name = right", once left − right is zero.
 
-    A triple (symbol, left, right) asserts the same and is returned as symbol = right.
+    Abbreviations in `where` are written out for the check and stay in what is shown.
     """
-    for name, (*_, left, right) in sides.items():
-        assert simplify(left - right) == 0, f"{name}: {left} ≠ {right}"
-    return {name: sp.Eq(pair[0], pair[-1], evaluate=False) for name, pair in sides.items()}
+    for name, (_, left, right) in sides.items():
+        gap = simplify((left - right).subs(where))
+        assert gap == 0, f"{name}: {left} ≠ {right}"
+    return {
+        name: sp.Eq(sp.Symbol(f"{{{shown}}}"), right, evaluate=False)
+        for name, (shown, _, right) in sides.items()
+    }
 
 
 def optimal_denoiser() -> dict[str, sp.Eq]:
     """Prop. 3.1: the posterior mean of x given z = αx + σε is αλz / (α²λ + σ²)."""
     log_posterior = -((z - alpha * x) ** 2) / (2 * sigma**2) - x**2 / (2 * lam)
-    (x_hat,) = sp.solve(sp.diff(log_posterior, x), x)  # a Gaussian's mean is its mode
-    posterior_variance = -1 / sp.diff(log_posterior, x, 2)
+    (x_hat,) = sp.solve(sp.diff(log_posterior, x), x)  # a mean is a mode here
+    remaining = -1 / sp.diff(log_posterior, x, 2)
     return asserted(
-        denoiser=(sp.Symbol(r"\hat{x}"), x_hat, alpha * lam / V * z),
+        denoiser=(r"\hat x", x_hat, alpha * lam / V * z),
         remaining_variance=(
-            sp.Symbol(r"\operatorname{Var}[x|z]"),
-            posterior_variance,
+            r"\operatorname{Var}[x \mid z]",
+            remaining,
             lam * sigma**2 / V,
         ),
     )
@@ -46,63 +52,75 @@ def ddim_step() -> dict[str, sp.Eq]:
     x_hat = alpha * lam / V * z
     eps_hat = (z - alpha * x_hat) / sigma
     stepped = alpha_ * x_hat + sigma_ * eps_hat
-    return asserted(step=(sp.Symbol("z_{t-1}"), stepped, INNER / V * z))
+    return asserted(step=("z_{t-1}", stepped, INNER / V * z))
 
 
 def contraction() -> dict[str, sp.Eq]:
     """Prop. 3.2: what one step loses in variance is a squared area, so it never gains."""
-    area = alpha_ * sp.sqrt(lam) * sigma - alpha * sp.sqrt(lam) * sigma_  # v_{t−1} × v_t
+    area = alpha_ * sigma - alpha * sigma_  # v_{t−1} × v_t over √λ
     cos_squared = INNER**2 / (V * V_)
     return asserted(
         output_variance=(
-            sp.Symbol(r"A_t^2\lVert v_t\rVert^2"),
+            r"A_t^2\, \lVert{v_t}\rVert^2 = \lVert{v_{t-1}}\rVert^2 \cos^2\angle",
             (INNER / V) ** 2 * V,
             V_ * cos_squared,
         ),
-        sine=(1 - cos_squared, area**2 / (V * V_)),
+        sine=(r"\sin^2\angle", 1 - cos_squared, lam * area**2 / (V * V_)),
     )
 
 
 def student_flow() -> dict[str, sp.Eq]:
     """Prop. 3.3: gradient flow on E(az − bz)² is exponential interpolation from a(0) to b."""
-    a, start, b, variance = sp.Function("a"), *sp.symbols("a_0 b v", positive=True)
-    loss = variance * (sp.Symbol("u") - b) ** 2  # E(uz − bz)² with E z² = v
-    velocity = -sp.diff(loss, sp.Symbol("u")).subs(sp.Symbol("u"), a(s))
-    solution = sp.dsolve(sp.Eq(a(s).diff(s), velocity), a(s), ics={a(0): start}).rhs
-    left = sp.exp(-2 * s * variance)
-    return asserted(student=(solution, (1 - left) * b + left * start))
+    a, u = sp.Function("a"), sp.Symbol("u")
+    start, b = sp.symbols(r"{\hat{A}(0)} B", positive=True)
+    velocity = -sp.diff(V * (u - b) ** 2, u)  # the loss is E(uz − bz)² with E z² = V
+    flow = sp.Eq(a(s).diff(s), velocity.subs(u, a(s)))
+    solution = sp.dsolve(flow, a(s), ics={a(0): start}).rhs
+    left = sp.exp(-2 * s * V)
+    return asserted(student=(r"\hat{A}(s)", solution, (1 - left) * b + left * start))
 
 
 def merge_identity() -> dict[str, sp.Eq]:
-    """The identity behind Thms. 4.2 and 4.3: what splitting L = ab into two merges changes."""
+    """The identity behind Thms. 4.2 and 4.3: what it changes to split ab into two merges."""
     a, b = sp.symbols("a b", positive=True)
 
     def f(value):
         return (1 - gamma) * value + gamma
 
     return asserted(
-        split=(f(a) * f(b) - f(a * b), -gamma * (1 - gamma) * (1 - a) * (1 - b)),
-        error=(f(a) - a, gamma * (1 - a)),
+        split=(
+            "f(a)f(b) - f(ab)",
+            f(a) * f(b) - f(a * b),
+            -gamma * (1 - gamma) * (1 - a) * (1 - b),
+        ),
+        error=("f(a) - a", f(a) - a, gamma * (1 - a)),
     )
 
 
 def step_below_one() -> dict[str, sp.Eq]:
     """A_j ≤ 1 exactly when λ ≤ ρ_j, and ρ_j > 1: the sign of 1 − A_j, and ρ_j by its angles."""
-    rho = sigma * (sigma - sigma_) / (alpha * (alpha_ - alpha))
-    theta, theta_ = sp.symbols(r"\theta_j \theta_{j-1}", positive=True)
+    rho, theta, theta_ = sp.symbols(r"\rho_j \theta_j \theta_{j-1}", positive=True)
+    formula = sigma * (sigma - sigma_) / (alpha * (alpha_ - alpha))
     angles = {
         alpha: sp.cos(theta),
         sigma: sp.sin(theta),
         alpha_: sp.cos(theta_),
         sigma_: sp.sin(theta_),
     }
-    return {
-        **asserted(sign=(1 - INNER / V, alpha * (alpha_ - alpha) / V * (rho - lam))),
-        **asserted(
-            simplify=_simplify_trigonometric,
-            angles=(rho.subs(angles), sp.tan(theta) / sp.tan((theta + theta_) / 2)),
-        ),
+    middle = sp.Symbol(r"{\tfrac{\theta_j + \theta_{j-1}}{2}}", positive=True)
+    sign = asserted(
+        where={rho: formula, **LENGTHS},
+        sign=("1 - A_j", 1 - INNER / V, alpha * (alpha_ - alpha) / V * (rho - lam)),
+    )
+    named_by_j = {
+        symbol: sp.Symbol(symbol.name.replace("_t", "_j").replace("_{t", "_{j"), positive=True)
+        for symbol in (alpha, alpha_, V)
     }
+    return {name: equation.xreplace(named_by_j) for name, equation in sign.items()} | asserted(
+        where={middle: (theta + theta_) / 2},
+        simplify=_simplify_trigonometric,
+        angles=(r"\rho_j", formula.subs(angles), sp.tan(theta) / sp.tan(middle)),
+    )
 
 
 def cosine_boundaries() -> dict[str, sp.Eq]:
@@ -111,18 +129,35 @@ def cosine_boundaries() -> dict[str, sp.Eq]:
     ρ_j depends on j only through y = sin(2jδ − δ/2) and falls in y. So its maximum is at j = 1,
     where y is least, and its minimum at j = T/2 or (T + 1)/2, where y = cos(δ/2).
     """
-    delta, u = sp.symbols("delta u", positive=True)  # u = jδ
-    rho = (
-        sp.sin(u) * (sp.sin(u) - sp.sin(u - delta)) / (sp.cos(u) * (sp.cos(u - delta) - sp.cos(u)))
+    delta, angle = sp.symbols(r"delta {j\delta}", positive=True)
+    between, half, y = sp.symbols(
+        r"{j\delta-\tfrac{\delta}{2}} {\sin\tfrac{\delta}{2}} y", positive=True
     )
-    half, y = sp.sin(delta / 2), sp.sin(2 * u - delta / 2)
-    at_middle = (sp.cos(delta / 2) + half) / (sp.cos(delta / 2) - half)
+    where = {
+        between: angle - delta / 2,
+        half: sp.sin(delta / 2),
+        y: sp.sin(2 * angle - delta / 2),
+    }
+    rho = (
+        sp.sin(angle) * (sp.sin(angle) - sp.sin(angle - delta))
+        / (sp.cos(angle) * (sp.cos(angle - delta) - sp.cos(angle)))
+    )  # fmt: skip
+    by_tangents, by_y = sp.tan(angle) / sp.tan(between), (y + half) / (y - half)
     return asserted(
-        simplify=_simplify_trigonometric,
-        tangents=(rho, sp.tan(u) / sp.tan(u - delta / 2)),
-        through_y=(sp.tan(u) / sp.tan(u - delta / 2), (y + half) / (y - half)),
-        boot=(at_middle, sp.tan(sp.pi / 4 + delta / 2)),
-        vanilla=(sp.tan(delta) / sp.tan(delta / 2), 1 + 1 / sp.cos(delta)),
+        where,
+        _simplify_trigonometric,
+        tangents=(r"\rho_j", rho, by_tangents),
+        through_y=(r"\rho_j", by_tangents, by_y),
+        boot=(
+            r"\lambda_{\mathrm{BOOT}}",
+            by_y.subs(y, sp.cos(delta / 2)),
+            sp.tan(sp.pi / 4 + delta / 2),
+        ),
+        vanilla=(
+            r"\lambda_{\mathrm{van}}",
+            by_tangents.subs({angle: delta, between: delta / 2}),
+            1 + 1 / sp.cos(delta),
+        ),
     )
 
 

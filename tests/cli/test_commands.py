@@ -84,6 +84,7 @@ def test_evaluate_measures_a_model_and_a_file_alike(tdm):
         (["evaluate", "--samples", "labels.npz"], "label 12"),
         (["evaluate", "--samples", "nanlabels.npz"], "labels of type float64"),
         (["evaluate", "--samples", "fewlabels.npz"], "shape (3,)"),
+        (["evaluate", "--samples", "single.npz"], "class 1 has one sample"),
         (["evaluate", "--samples", "objects.npz"], "no .npy or .npz file of numbers"),
         (["evaluate", "--samples", "words.npy"], "images of type <U1"),
         (["evaluate", "--samples", "complex.npy"], "images of type complex128"),
@@ -100,6 +101,7 @@ def test_evaluate_measures_a_model_and_a_file_alike(tdm):
         (["fit", "--config", "digits_tdm.yaml", "--model.init_args.method.init_args.steps=1001"],
          "K = 1001"),
         (["fit", "--config", "digits_tdm.yaml", "--no_such_option=1"], "no_such_option"),
+        (["fit", "--config", "digits_tdm.yaml", "--threads=0"], "threads = 0: must be"),
         (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=many"],
          "max_epochs = many: expected int or null"),
         (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=-5"], "max_epochs"),
@@ -130,6 +132,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tdm, arguments, says):
     np.savez("labels.npz", images=np.zeros((60, 64)), labels=np.full(60, 12))
     np.savez("nanlabels.npz", images=np.zeros((60, 64)), labels=np.full(60, np.nan))
     np.savez("fewlabels.npz", images=np.zeros((60, 64)), labels=np.zeros(3, dtype=int))
+    np.savez("single.npz", images=np.zeros((60, 64)), labels=np.arange(60) // 59)
     np.savez("objects.npz", images=np.array([None, 1]))
     np.save("words.npy", np.array(["a"]))
     np.save("complex.npy", np.full((60, 64), 1j))

@@ -1,11 +1,14 @@
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
 
+from tdmlib.errors import InputError
 from tdmlib.metrics.bootstrap import frechet_gap, interval, kernel_gap, resampled_rows
 from tdmlib.metrics.frechet import frechet_distance
-from tdmlib.metrics.kid import kernel_distance
+from tdmlib.metrics.kid import kernel_distance, within
 from tdmlib.metrics.neighbours import closer_to_training, nearest
 from tdmlib.metrics.swd import sliced_wasserstein
 
@@ -59,6 +62,38 @@ def test_kernel_distance_is_unbiased_where_frechet_is_not():
     kid = np.array([kernel_distance(a, b) for a, b in pairs])
     assert abs(kid.mean()) < 3 * kid.std() / 20
     assert np.mean([frechet_distance(a, b) for a, b in pairs]) > 0.3
+
+
+def test_with_fixed_class_counts_each_pair_of_classes_counts_by_its_share():
+    rng = np.random.default_rng(6)
+    x, labels = labelled(rng, (4, 3))
+    kernel = (x @ x.T / x.shape[1] + 1) ** 3
+    expected = 0
+    for c, d in product((0, 1), repeat=2):
+        pairs = [
+            kernel[i, j]
+            for i, j in product(range(7), repeat=2)
+            if i != j and (labels[i], labels[j]) == (c, d)
+        ]
+        expected += np.mean(labels == c) * np.mean(labels == d) * np.mean(pairs)
+    assert np.isclose(within(x, labels), expected)
+
+
+def test_the_kernel_distance_of_stratified_sets_is_unbiased_given_their_labels():
+    rng = np.random.default_rng(7)
+    pairs = [(labelled(rng, (12, 8)), labelled(rng, (9, 6))) for _ in range(400)]
+    known = np.array([kernel_distance(x, y, a, b) for (x, a), (y, b) in pairs])
+    unknown = np.array([kernel_distance(x, y) for (x, _), (y, _) in pairs])
+    assert abs(known.mean()) < 3 * known.std() / 20
+    assert unknown.mean() < -10 * unknown.std() / 20
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"), [([0, 0, 1], "class 1 has one sample"), ([0, 0], r"shape \(2,\)")]
+)
+def test_labels_that_do_not_fit_are_refused(labels, says):
+    with pytest.raises(InputError, match=says):
+        within(np.ones((3, 2)), labels)
 
 
 def labelled(rng, counts, d=3):

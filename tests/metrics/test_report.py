@@ -4,7 +4,7 @@ import torch
 from tdmlib.datasets.digits import digits
 from tdmlib.errors import InputError
 from tdmlib.metrics.classifier import features_and_classes
-from tdmlib.metrics.report import check_images, digits_floor, digits_report
+from tdmlib.metrics.report import check_images, class_variance, digits_floor, digits_report
 
 
 def test_the_split_is_fixed_stratified_and_disjoint():
@@ -49,6 +49,14 @@ def test_the_report_orders_real_noisy_and_noise():
 def test_bad_images_are_refused(images, says):
     with pytest.raises(InputError, match=says):
         check_images(images)
+
+
+def test_the_variance_within_classes_is_that_of_what_is_added_to_class_means():
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(6000) % 3
+    means = torch.randn(3, 1, 8, 8, generator=generator)
+    images = means[labels] + 0.5 * torch.randn(6000, 1, 8, 8, generator=generator)
+    assert class_variance(images, labels) == pytest.approx(0.25, rel=0.01)
 
 
 def test_flat_rows_are_images():
