@@ -2,19 +2,78 @@
 
 import logging
 import re
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 import yaml
 from jsonargparse import ArgumentError
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from tdmlib.errors import InputError, check_number
 from tdmlib.resources import find
+
+# What must be the same for a resumed run to end as one that was never stopped.
+SAME = re.compile(
+    r"(model|data|seed_everything|threads)\b"
+    r"|trainer\.(max_|precision|accumulate|gradient_clip|limit_train|overfit)"
+)
+
+
+class StopBetweenUpdates(Callback):
+    """Ctrl-C waits for the end of the update: within a write it can get lost. The next does not."""
+
+    def __init__(self):
+        self.begun = self.asked = False
+
+    def ask(self, *_):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_start(self, *_):
+        self.begun = True
+
+    def on_train_batch_end(self, *_):
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+class SameConfig(Callback):
+    """Keeps in every checkpoint the configuration that made it, and goes on with no other."""
+
+    def __init__(self, config: dict):
+        self.config = {key: str(value) for key, value in _flat(config) if SAME.match(key)}
+
+    def state_dict(self) -> dict[str, str]:
+        return self.config
+
+    def check(self, checkpoint: dict, path: Path) -> None:
+        theirs = checkpoint.get("callbacks", {}).get(self.state_key)
+        if theirs is None:
+            raise InputError(f"{str(path)!r} was not made by tdm fit; leave out --ckpt_path")
+        for key in {**self.config, **theirs}:
+            there, here = (config.get(key, "not set") for config in (theirs, self.config))
+            if there != here:
+                raise InputError(
+                    f"the checkpoint was made with {key} = {there}, this run has {here}; resume "
+                    "with the same settings, or start anew without --ckpt_path"
+                )
+
+
+def _flat(node, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """("a.b", value) for each leaf of nested mappings."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, node
 
 
 class TdmCLI(LightningCLI):
@@ -27,33 +86,54 @@ class TdmCLI(LightningCLI):
             help="CPU threads; with 1 sums are taken in one order, and cores are not fought over",
         )
 
-    def before_instantiate_classes(self):
-        if (threads := self.config.fit.threads) is not None:
-            torch.set_num_threads(check_number("threads", threads, 1, 1024, whole=True))
-
     def parse_arguments(self, parser, args):
         super().parse_arguments(parser, args)
         if (wanted := self.config.fit.ckpt_path) not in (None, "last"):
             _checkpoint(Path(wanted))  # before Lightning reads it for hyperparameters
 
+    def before_instantiate_classes(self):
+        if (threads := self.config.fit.threads) is not None:
+            torch.set_num_threads(check_number("threads", threads, 1, 1024, whole=True))
+
     def before_fit(self):
-        wanted = self.config.fit.ckpt_path
-        if wanted is None:
+        """Before anything is written: is there something to go on with, or to lose?"""
+        same = SameConfig(self.config.fit.as_dict())
+        self.trainer.callbacks.append(same)
+        if (wanted := self.config.fit.ckpt_path) is None:
+            if self.last.is_file():
+                raise InputError(
+                    f"{str(self.last.parent)!r} holds a run already: --ckpt_path last goes on with "
+                    "it; to start anew, move that folder away"
+                )
             return
-        folder = Path(self.trainer.checkpoint_callback.dirpath or "")
-        path = folder / "last.ckpt" if wanted == "last" else Path(wanted)
-        self.model.on_load_checkpoint(_checkpoint(path))  # before anything is written
+        path = self.last if wanted == "last" else Path(wanted)
+        checkpoint = _checkpoint(path)
+        same.check(checkpoint, path)
+        self.model.on_load_checkpoint(checkpoint)
         self.config_init.fit.ckpt_path = str(path)
         print(f"resuming from {path}")
 
+    @property
+    def last(self) -> Path:
+        callback = self.trainer.checkpoint_callback
+        return Path(getattr(callback, "dirpath", None) or "") / "last.ckpt"
+
     def fit(self, model, **kwargs):
+        (stop,) = (c for c in self.trainer.callbacks if isinstance(c, StopBetweenUpdates))
+        before = signal.signal(signal.SIGINT, stop.ask)
         try:
             self.trainer.fit(model, **kwargs)
         except SystemExit:  # what Lightning makes of Ctrl-C
             if not self.trainer.interrupted:
                 raise
-            print("stopped; --ckpt_path last goes on from the last finished epoch", file=sys.stderr)
+            kept = f"--ckpt_path last goes on from {self.last}"
+            print(
+                "stopped;", kept if self.last.is_file() else "there is no checkpoint yet",
+                file=sys.stderr,
+            )  # fmt: skip
             raise KeyboardInterrupt from None
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def after_fit(self):
         if path := getattr(self.trainer.checkpoint_callback, "best_model_path", ""):
@@ -97,8 +177,8 @@ def _brief(message: str) -> str:
         r"Expected an? (.*)\. Got", essay
     )
     if not (given and expected):
-        return message
-    value = given[1]
+        return shorten(message, 300, placeholder=" …")
+    value = shorten(given[1], 80, placeholder=" …")
     if nested := re.fullmatch(r"NestedArg\(key='(.*)', val='?(.*?)'?\)", value):
         key, value = f"{key}.{nested[1]}", nested[2]
     if literal := re.search(r"Literal\[(.*?)\]", expected[1]):
@@ -138,10 +218,12 @@ def run(arguments: list[str]) -> None:
     # Averages and moments decay into numbers that CPUs are slow at.
     torch.set_flush_denormal(True)
     threads = torch.get_num_threads()
+    stop = StopBetweenUpdates()
     try:
         TdmCLI(
             LightningModule,
             trainer_class=Trainer,
+            trainer_defaults={"callbacks": [stop]},
             subclass_mode_model=True,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"fit": {"exit_on_error": False}, "exit_on_error": False},
@@ -149,12 +231,13 @@ def run(arguments: list[str]) -> None:
         )
     except ArgumentError as error:
         raise _cause(error) or InputError(_brief(str(error))) from None
-    except (MisconfigurationException, ModuleNotFoundError) as error:
-        raise InputError(str(error)) from None
-    except ValueError as error:
-        if (cause := _cause(error)) is None:
+    except (
+        MisconfigurationException, ValueError, TypeError, OSError, RuntimeError, ModuleNotFoundError
+    ) as error:  # fmt: skip
+        if (cause := _cause(error)) is None and stop.begun:
             raise
-        raise cause from None
+        # before the first update whatever goes wrong is the configuration's
+        raise cause or InputError(_brief(str(error))) from None
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(threads)

@@ -8,6 +8,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
+from tdmlib.errors import check_number
+
 SHAPE, CLASSES = (1, 8, 8), 10
 
 
@@ -38,7 +40,8 @@ class Digits(LightningDataModule):
 
     def __init__(self, batch_size: int = 250, seed: int = 0):
         super().__init__()
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
+        self.seed = check_number("seed", seed, 0, whole=True)
 
     def _loader(self, split: Split, shuffle: bool) -> DataLoader:
         data = TensorDataset(*split)

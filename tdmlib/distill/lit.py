@@ -16,7 +16,7 @@ from tdmlib.denoisers import FromV, Guided
 from tdmlib.distill.repeatable import (
     OptimizerFactory,
     RepeatableTraining,
-    hyperparameters,
+    check_optimizer,
     keyed_generator,
     warm_average,
 )
@@ -74,14 +74,7 @@ class ScoreDistillation(RepeatableTraining):
         seed: int = 0,
     ):
         original = load_denoiser(find("data", teacher))
-        chosen = method(original.schedule)
-        super().__init__(
-            seed, ema, warmup, last_rate, batch_size=batch_size, fake_updates=fake_updates,
-            updates_per_epoch=updates_per_epoch, guidance=guidance, clip=clip,
-            **hyperparameters("student_optimizer", student_optimizer),
-            **hyperparameters("fake_optimizer", fake_optimizer),
-            **{f"method.{key}": value for key, value in vars(chosen).items()},
-        )  # fmt: skip
+        super().__init__(seed, ema, warmup, last_rate)
         self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
         self.updates_per_epoch = check_number("updates_per_epoch", updates_per_epoch, 1, whole=True)
         self.fake_updates = check_number("fake_updates", fake_updates, 1, whole=True)
@@ -92,9 +85,10 @@ class ScoreDistillation(RepeatableTraining):
         self.average = AveragedModel(original, multi_avg_fn=warm_average(ema))
         self.teacher = Guided(deepcopy(original), guidance).requires_grad_(False)
         self.average.requires_grad_(False)
-        self.method = chosen
+        self.method = method(original.schedule)
         self.shape, self.classes = original.network.shape, original.network.classes
-        self.student_optimizer, self.fake_optimizer = student_optimizer, fake_optimizer
+        self.student_optimizer = check_optimizer("student_optimizer", student_optimizer)
+        self.fake_optimizer = check_optimizer("fake_optimizer", fake_optimizer)
 
     def train_dataloader(self):
         """No data: an epoch is a count of updates."""
@@ -174,15 +168,12 @@ class DenoiserTraining(RepeatableTraining):
         last_rate: float = 0.02,
         seed: int = 0,
     ):
-        super().__init__(
-            seed, ema, warmup, last_rate, T=T, drop_labels=drop_labels, network=network.config,
-            **hyperparameters("optimizer", optimizer),
-        )  # fmt: skip
-        check_number("drop_labels", drop_labels, 0, 1)
+        super().__init__(seed, ema, warmup, last_rate)
         self.denoiser = FromV(network, cosine(T))
         self.average = AveragedModel(self.denoiser, multi_avg_fn=warm_average(ema))
         self.average.requires_grad_(False)
-        self.optimizer, self.drop_labels = optimizer, drop_labels
+        self.optimizer = check_optimizer("optimizer", optimizer)
+        self.drop_labels = check_number("drop_labels", drop_labels, 0, 1)
 
     def configure_optimizers(self):
         optimizer = self.optimizer(self.denoiser.parameters())

@@ -4,6 +4,7 @@ import torch
 from lightning.pytorch import Callback
 
 from tdmlib.datasets.digits import CLASSES, digits
+from tdmlib.errors import check_number
 from tdmlib.metrics.classifier import features_and_classes
 from tdmlib.metrics.frechet import frechet_distance
 from tdmlib.sampling import sample
@@ -15,11 +16,14 @@ class DigitsMonitor(Callback):
     Parameters
     ----------
     every : epochs between measurements.
-    count : samples a measurement, the same noise each time.
+    count : samples a measurement, the same noise each time; 50 or more.
+
+    Raises InputError for numbers that are not whole or too small.
     """
 
     def __init__(self, every: int = 2, count: int = 2000):
-        self.every, self.count = every, count
+        self.every = check_number("every", every, 1, whole=True)
+        self.count = check_number("count", count, 50, whole=True)
         train, test = digits()
         self.reference = features_and_classes(torch.cat([train.images, test.images]))[0]
 

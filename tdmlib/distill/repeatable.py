@@ -1,7 +1,6 @@
 """Trainings that repeat: stopped and resumed, a run ends with the weights of one never stopped.
 
-The random numbers of update n follow from (seed, n) alone, and a checkpoint knows the settings it
-was made with.
+The random numbers of update n follow from (seed, n) alone, and a checkpoint knows n.
 """
 
 import math
@@ -53,36 +52,33 @@ def warm_average(decay: float) -> Callable:
     return torch.no_grad()(update)
 
 
-def hyperparameters(name: str, optimizer: OptimizerFactory) -> dict:
-    """What the optimizers that `optimizer` makes are set to. Raises InputError if it refuses."""
+def check_optimizer(name: str, optimizer: OptimizerFactory) -> OptimizerFactory:
+    """`optimizer`, once it has made one. Raises InputError if it refuses its settings."""
     try:
-        defaults = optimizer([nn.Parameter(torch.zeros(1))]).defaults
+        optimizer([nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} refuses its settings: {error}") from None
-    return {f"{name}.{key}": value for key, value in defaults.items()}
+    return optimizer
 
 
 class RepeatableTraining(LightningModule):
-    """Counts updates in the checkpoint, and refuses one of another architecture or other settings.
+    """Counts updates in the checkpoint, and refuses one of another architecture.
 
     Parameters
     ----------
     seed : of every random number.
     ema : decay of the averaged network, `self.average`, which is the one that is saved.
     warmup, last_rate : as in `warm_cosine`.
-    settings : what else must be the same for a resumed run to be the same run.
 
     Raises InputError for a number outside its range.
     """
 
-    def __init__(self, seed: int, ema: float, warmup: int, last_rate: float, **settings):
+    def __init__(self, seed: int, ema: float, warmup: int, last_rate: float):
         super().__init__()
         self.seed = check_number("seed", seed, 0, whole=True)
         check_number("ema", ema, 0, 1)
         self.warmup = check_number("warmup", warmup, 0, whole=True)
         self.last_rate = check_number("last_rate", last_rate, 0, 1)
-        settings |= dict(seed=seed, ema=ema, warmup=warmup, last_rate=last_rate)
-        self.settings = {name: str(value) for name, value in settings.items()}
         self.register_buffer("update", torch.zeros((), dtype=torch.long))
 
     def generator(self) -> torch.Generator:
@@ -95,19 +91,8 @@ class RepeatableTraining(LightningModule):
         factor = warm_cosine(self.warmup, total, self.last_rate)
         return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["settings"] = self.settings
-
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         check_state(self, checkpoint["state_dict"], "checkpoint")
-        theirs = checkpoint.get("settings", {})
-        for name in {**self.settings, **theirs}:
-            there, here = (s.get(name, "not set") for s in (theirs, self.settings))
-            if there != here:
-                raise InputError(
-                    f"the checkpoint was made with {name} = {there}, this run has {here}; resume "
-                    "with the same settings, or start anew without --ckpt_path"
-                )
 
     def watch(self, loss: Tensor, name: str) -> Tensor:
         """The mean loss, or an end to the run where it is no longer a number."""

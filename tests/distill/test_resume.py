@@ -93,12 +93,21 @@ def finished(tmp_path_factory, teacher):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("method.init_args.steps=2", "made with method.steps = 4, this run has 2"),
-        ("method.init_args.fake_target=transition", "method.fake_target = denoised"),
-        ("seed=1", "made with seed = 0, this run has 1"),
-        ("student_optimizer.init_args.lr=1e-5", "student_optimizer.lr = 0.0003"),
-        ("batch_size=32", "batch_size = 16"),
-        ("teacher=OTHER", "of another architecture"),
+        ("model.init_args.method.init_args.steps=2", "method.init_args.steps = 4, this run has 2"),
+        (
+            "model.init_args.method.init_args.fake_target=transition",
+            "fake_target = denoised",
+        ),
+        ("model.init_args.seed=1", "model.init_args.seed = 0, this run has 1"),
+        (
+            "model.init_args.student_optimizer.init_args.lr=1e-5",
+            "lr = 0.0003",
+        ),
+        ("model.init_args.batch_size=32", "batch_size = 16"),
+        ("seed_everything=7", "made with seed_everything = 0, this run has 7"),
+        ("threads=2", "made with threads = 1, this run has 2"),
+        ("trainer.max_epochs=3", "made with trainer.max_epochs = 1, this run has 3"),
+        ("model.init_args.teacher=OTHER", "model.init_args.teacher = "),
     ],
 )
 def test_resuming_another_run_is_refused(
@@ -107,12 +116,51 @@ def test_resuming_another_run_is_refused(
     monkeypatch.chdir(finished)
     before = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
     if change.endswith("OTHER"):
-        change = f"teacher={save_teacher(tmp_path / 'other.safetensors', width=48)}"
-    with pytest.raises(SystemExit) as stop:
-        main(arguments(teacher, "--ckpt_path=last", f"--model.init_args.{change}"))
-    error = capfd.readouterr().err
-    assert stop.value.code == 2 and says in error and error.count("\n") == 1
+        change = f"model.init_args.teacher={save_teacher(tmp_path / 'other.safetensors', width=48)}"
+    refused(capfd, says, *arguments(teacher, "--ckpt_path=last", f"--{change}", epochs=1))
     assert before == {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+
+
+def refused(capfd, says, *command):
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(list(command))
+    out, error = capfd.readouterr()
+    assert stop.value.code == 2 and says in error and error.count("\n") == 1, error
+    assert "resuming" not in out
+
+
+def test_any_training_refuses_what_is_not_its_own(finished, teacher, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    fit = ["fit", "--config", "digits_classifier.yaml", "--trainer.max_epochs=1"]
+    with pytest.raises(SystemExit) as stop:
+        main(fit)
+    assert not stop.value.code
+    refused(capfd, "data.init_args.batch_size = 64, this run has 100",
+            *fit, "--ckpt_path=last", "--data.init_args.batch_size=100")  # fmt: skip
+    refused(capfd, "noise = 0.1, this run has 5", *fit, "--ckpt_path=last",
+            "--model.init_args.noise=5")  # fmt: skip
+    foreign = finished / "runs/digits_tdm/last.ckpt"
+    refused(capfd, "model.class_path", *fit, f"--ckpt_path={foreign}")
+    torch.save({"state_dict": {}, "optimizer_states": [], "loops": {}}, "bare.ckpt")
+    refused(capfd, "was not made by tdm fit", *fit, "--ckpt_path=bare.ckpt")
+
+
+def test_a_new_run_does_not_replace_an_earlier_one(finished, teacher, monkeypatch, capfd):
+    monkeypatch.chdir(finished)
+    before = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+    refused(capfd, "holds a run already", *arguments(teacher, epochs=1))
+    assert before == {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+
+
+def test_stopping_before_the_first_checkpoint_says_so(tmp_path, teacher):
+    victim = start(tmp_path, teacher, "--model.init_args.updates_per_epoch=100000")
+    while not list(tmp_path.rglob("config.yaml")) and victim.poll() is None:
+        time.sleep(0.005)
+    time.sleep(1)
+    os.kill(victim.pid, signal.SIGINT)
+    out, _ = victim.communicate(timeout=60)
+    assert victim.returncode == 130 and "there is no checkpoint yet" in out
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", "first half"])
