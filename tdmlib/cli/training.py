@@ -179,6 +179,9 @@ def _brief(message: str) -> str:
     if not (given and expected):
         return shorten(message, 300, placeholder=" …")
     value = shorten(given[1], 80, placeholder=" …")
+    problems = re.findall(r"Problem with given class_path '(.+)':\n\s*(?:- )?(.+)", essay)
+    if value.startswith("Namespace(") and problems:
+        return "{}: {}".format(*problems[-1])
     if nested := re.fullmatch(r"NestedArg\(key='(.*)', val='?(.*?)'?\)", value):
         key, value = f"{key}.{nested[1]}", nested[2]
     if literal := re.search(r"Literal\[(.*?)\]", expected[1]):
