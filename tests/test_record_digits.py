@@ -63,8 +63,25 @@ def test_the_curves_reach_the_last_update():
 
 
 def test_nobody_copies_training_images():
-    closest, median = NUMBERS["neighbours"]["real_test"]
+    """Copies would be closer to a training image than all but 1% of fresh images are."""
+    real = NUMBERS["neighbours"]["real_test"]
     for seed in SEEDS:
         ours = NUMBERS["neighbours"][f"tdm4_seed{seed}"]
-        assert ours[0] > 0.8 * closest
-        assert ours[1] > 0.8 * median
+        assert ours["share_closer"] < 2 * 0.01
+        assert ours["median"] > 0.8 * real["median"]
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_matching_noisy_points_beats_matching_clean_predictions(distance):
+    noisy = [report[distance] for report in NUMBERS["students"]["4"]]
+    clean = [report[distance] for report in NUMBERS["variants"]["clean"]]
+    assert len(noisy) == len(clean) == len(SEEDS)
+    assert max(noisy) < min(clean)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_the_exact_target_of_the_fake_score_loses_less_so_on_full_intervals(distance):
+    runs = {name: [r[distance] for r in reports] for name, reports in NUMBERS["variants"].items()}
+    biased = [report[distance] for report in NUMBERS["students"]["4"]]
+    assert max(biased) < min(runs["transition_full"])
+    assert max(runs["transition_full"]) < min(runs["transition"])
