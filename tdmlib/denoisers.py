@@ -27,7 +27,8 @@ class GaussianDenoiser:
 
     def __call__(self, z, t, cond=None):
         alpha, sigma = self.schedule.at(t, z)
-        gain = alpha * self.lam / (alpha**2 * self.lam + sigma**2)
+        variance = alpha**2 * self.lam + sigma**2
+        gain = alpha * self.lam / (variance + (variance == 0))  # zero only where λ is: no 0/0
         return self.mean + gain * (z - alpha * self.mean)
 
 
@@ -49,7 +50,7 @@ class _FromNetwork(nn.Module):
         self.network, self.schedule = network, schedule
 
     def predict(self, z: Tensor, t, cond) -> Tensor:
-        t = torch.as_tensor(t, device=z.device).expand(z.shape[0])
+        t = torch.as_tensor(t, dtype=torch.long, device=z.device).expand(z.shape[0])
         return self.network(z, t, cond)
 
 

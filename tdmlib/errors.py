@@ -17,13 +17,24 @@ def check_number(name: str, value, least=-math.inf, greatest=math.inf, *, whole=
     Raises InputError that names the value and the range otherwise; a string or an array is not
     a number.
     """
-    finite = isinstance(value, Integral) or (isinstance(value, Real) and math.isfinite(value))
-    number = finite and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if number and not (whole and isinstance(value, Integral)):
+        number = _finite(value)
     if number and least <= value <= greatest and (not whole or value == int(value)):
         return int(value) if whole else value
     bounds = f" ≥ {least}" if math.isfinite(least) else ""
     if math.isfinite(greatest):
         bounds = f" within {least} … {greatest}" if bounds else f" ≤ {greatest}"
     kind = "a whole number" if whole else "a finite number"
-    shown = str(value) if isinstance(value, Real) else repr(value)
+    try:
+        shown = str(value) if isinstance(value, Real) else repr(value)
+    except ValueError:  # Python does not print whole numbers of more than 4,300 digits
+        shown = "a very long number"
     raise InputError(f"{name} = {shown:.40}: must be {kind}{bounds}")
+
+
+def _finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 
 
 class GaussianMixture:
@@ -21,23 +21,33 @@ class GaussianMixture:
     means : array, shape (M, d).
     covariances : array, shape (M, d, d), symmetric and positive definite.
 
-    Raises InputError when shapes disagree, numbers are not floating, a weight is not positive, or
-    a covariance is not symmetric and positive definite.
+    Raises InputError when shapes disagree, numbers are not floating or not finite, a weight is not
+    positive, or a covariance is not symmetric and positive definite. Every function of z raises it
+    unless z is floating and of shape (B, d).
     """
 
     def __init__(self, weights, means, covariances):
         xp = array_namespace(weights, means, covariances)
-        M, d = means.shape
-        if weights.shape != (M,) or covariances.shape != (M, d, d):
+        shape = tuple(means.shape)
+        if (
+            len(shape) != 2
+            or 0 in shape
+            or tuple(weights.shape) != shape[:1]
+            or tuple(covariances.shape) != (*shape, shape[1])
+        ):
             raise InputError(
-                f"weights {tuple(weights.shape)}, means {tuple(means.shape)} and covariances "
+                f"weights {tuple(weights.shape)}, means {shape} and covariances "
                 f"{tuple(covariances.shape)} disagree; expected (M,), (M, d), (M, d, d)"
             )
         if not all(xp.isdtype(a.dtype, "real floating") for a in (weights, means, covariances)):
             raise InputError("weights, means and covariances must be of a floating type")
-        off = xp.max(xp.abs(covariances - xp.matrix_transpose(covariances)))
-        if not bool(off <= 1e-6 * xp.max(xp.abs(covariances))):
-            raise InputError(f"covariances must be symmetric; they are off by {float(off):g}")
+        if not all(bool(xp.all(xp.isfinite(a))) for a in (weights, means, covariances)):
+            raise InputError("weights, means and covariances must be finite; some are not")
+        off = xp.abs(covariances - xp.matrix_transpose(covariances))
+        off, size = (xp.max(a, axis=(-2, -1)) for a in (off, xp.abs(covariances)))
+        if not bool(xp.all(off <= 1e-6 * size)):
+            worst = float(xp.max(off))
+            raise InputError(f"covariances must be symmetric; they are off by {worst:g}")
         if not bool(xp.all(weights > 0)):
             raise InputError("weights must all be positive; leave out components without weight")
         self.weights, self.means = weights / xp.sum(weights), means
@@ -53,6 +63,11 @@ class GaussianMixture:
     def _components(self, z, alpha, sigma):
         """Principal coordinates and variances (B, M, d) and log w_m p_m(z), shape (B, M)."""
         xp = array_namespace(z)
+        if z.ndim != 2 or z.shape[1] != self.dim or not xp.isdtype(z.dtype, "real floating"):
+            raise InputError(
+                f"z has shape {tuple(z.shape)} and type {z.dtype}; expected (B, {self.dim}) and a "
+                "floating type"
+            )
         alpha, sigma = (
             xp.reshape(xp.asarray(level, dtype=z.dtype, device=device(z)), (-1, 1, 1))
             for level in (alpha, sigma)
@@ -98,7 +113,11 @@ class GaussianMixture:
         return affine + xp.sum(weights[..., None] * self.means, axis=1)
 
     def sample(self, n: int, seed: int = 0):
-        """n samples of the data, shape (n, d), in the array library of the means."""
+        """n ≥ 0 samples of the data, shape (n, d), in the array library of the means.
+
+        Raises InputError for another n.
+        """
+        n = check_number("n", n, 0, whole=True)
         xp, rng = array_namespace(self.means), np.random.default_rng(seed)
         component = rng.choice(self.weights.shape[0], size=n, p=_numpy(self.weights))
         noise = rng.standard_normal((n, self.dim)) * np.sqrt(_numpy(self._spectrum))[component]

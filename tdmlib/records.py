@@ -1,7 +1,9 @@
 """Records: measured numbers in data/results/NAME.json, with all it takes to measure them again."""
 
 import json
+import os
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -38,11 +40,20 @@ def provenance(device: str = "cpu") -> dict:
     }
 
 
+def _path(name: str) -> Path:
+    if not re.fullmatch(r"[\w-]+", name, re.ASCII):  # no way out of the folder
+        raise InputError(f"record {name!r:.80}: a name is made of letters, digits, _ and -")
+    return folder("data") / "results" / f"{name}.json"
+
+
 def write_record(
     name: str, numbers: dict, *, config: dict, seeds: list[int], device: str = "cpu"
 ) -> Path:
-    """Write numbers with their configuration, seeds and provenance; whole or not at all."""
-    path = folder("data") / "results" / f"{name}.json"
+    """Write numbers with their configuration, seeds and provenance; whole or not at all.
+
+    Raises InputError for a name of more than letters, digits, _ and -.
+    """
+    path = _path(name)
     record = {
         "name": name, "numbers": numbers, "config": config, "seeds": seeds,
         **provenance(device),
@@ -52,10 +63,15 @@ def write_record(
 
 
 def read_record(name: str) -> dict:
-    """A record by its name. Raises InputError that lists the records when there is none."""
-    results = folder("data") / "results"
-    path = results / f"{name}.json"
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in results.glob("*.json")))
-        raise InputError(f"no record {name!r}; there are: {names or 'none'}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    """A record by its name.
+
+    Raises InputError that lists the records when there is none, and for a file of broken JSON.
+    """
+    path = _path(name)
+    if not os.path.isfile(path):  # false also for a name too long
+        names = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
+        raise InputError(f"no record {name!r:.80}; there are: {names or 'none'}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"record {name!r} is broken JSON: {error}") from None

@@ -34,8 +34,11 @@ def ddim_step(x_hat, z, t, s, schedule: Schedule):
     """From z at level t to level s: keep the estimated noise, mix it with x̂ anew (eq. of DDIM).
 
     t and s are ints or integer arrays of shape (B,). Returns (z at level s, ε̂).
-    Raises InputError where σ_t = 0: clean samples hold no noise to estimate.
+    Raises InputError where σ_t = 0: clean samples hold no noise to estimate; and where x̂ has
+    another shape than z.
     """
+    if tuple(x_hat.shape) != tuple(z.shape):  # broadcasting would hide it
+        raise InputError(f"x_hat has shape {tuple(x_hat.shape)}, expected {tuple(z.shape)}")
     alpha, sigma = schedule.at(t, z)
     if bool((sigma == 0).any()):
         raise InputError("t = 0 with sigma_0 = 0: nothing is left there to take a step from")

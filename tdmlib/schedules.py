@@ -62,8 +62,8 @@ class Schedule:
         """α_t and σ_t in the array library, dtype and device of `like`, ready to multiply it.
 
         `t` is an int or an integer array of shape (B,) with B = like.shape[0]. Returns two
-        arrays of shape () or (B, 1, …, 1). Raises InputError for levels outside 0 … T or not whole,
-        and for `like` of integers, in which no level but 0 and 1 can be written.
+        arrays of shape () or (B, 1, …, 1). Raises InputError for levels outside 0 … T, not whole or
+        of another shape, and for `like` of integers, in which no level but 0 and 1 can be written.
         """
         xp = array_namespace(like)
         if not xp.isdtype(like.dtype, "real floating"):
@@ -71,6 +71,13 @@ class Schedule:
         if hasattr(t, "dtype"):
             if not array_namespace(t).isdtype(t.dtype, "integral"):
                 raise InputError(f"levels t are of type {t.dtype}; they must be whole numbers")
+            if tuple(t.shape) not in ((), tuple(like.shape[:1])):
+                raise InputError(
+                    f"levels t have shape {tuple(t.shape)}, samples {tuple(like.shape)}; give one "
+                    "level, or one for each sample"
+                )
+            # other widths do not serve as an index: torch takes uint8 for a mask, refuses int8
+            t = array_namespace(t).astype(t, array_namespace(t).int64)
             for end in (t.min(), t.max()) if 0 not in t.shape else ():
                 check_number("t", int(end), 0, self.T, whole=True)
         else:

@@ -82,3 +82,25 @@ def test_bad_variances_and_guidance_are_refused():
 def test_a_noise_prediction_cannot_start_at_pure_noise():
     with pytest.raises(InputError, match="alpha_T = 0"):
         FromEpsilon(nn.Identity(), cosine(8))
+
+
+@pytest.mark.parametrize("t", [0, [0, 5]])
+def test_data_that_do_not_vary_are_their_mean_at_every_level(t):
+    t = np.array(t)
+    for array in (np.asarray, torch.tensor):
+        z, lam, mean = array([[1.0, 2.0], [3.0, 4.0]]), array([0.0, 2.0]), array([1.5, 0.0])
+        x = GaussianDenoiser(cosine(8), lam, mean)(z, array(t))
+        assert np.allclose(x[:, 0], 1.5)
+        assert np.allclose(x[0, 1], 2.0)  # at level 0 what does vary is known
+
+
+def test_a_whole_level_reaches_the_network_as_an_integer():
+    class Watch(Oracle):
+        def forward(self, z, t, cond):
+            self.t = t
+            return super().forward(z, t, cond)
+
+    for kind in (FromEpsilon, FromV, FromFlow):
+        network = Watch(torch.zeros(2, 3))
+        kind(network, SCHEDULE)(torch.ones(2, 3), 3.0)
+        assert network.t.dtype == torch.int64 and network.t.tolist() == [3, 3]

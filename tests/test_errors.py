@@ -35,3 +35,11 @@ def test_anything_else_is_refused(value, bounds, says):
 def test_whole_numbers_are_whole(value):
     with pytest.raises(InputError, match="must be a whole number"):
         check_number("x", value, whole=True)
+
+
+def test_whole_numbers_may_be_longer_than_a_float_and_others_may_not():
+    assert check_number("x", 10**400, 1, whole=True) == 10**400
+    with pytest.raises(InputError, match=r"x = 10{39}: must be a finite number"):
+        check_number("x", 10**400)
+    with pytest.raises(InputError, match="x = a very long number"):
+        check_number("x", 10**5000)

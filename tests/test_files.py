@@ -47,3 +47,38 @@ def test_suffixes(tmp_path):
     check_target(tmp_path / "a.PNG", ".png", ".svg")
     with pytest.raises(InputError, match=r"must end in \.png, \.svg"):
         check_target(tmp_path / "a.npz", ".png", ".svg")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_writing_through_a_link_keeps_it(tmp_path, there):
+    (tmp_path / "far").mkdir()
+    target, link = tmp_path / "far" / "a", tmp_path / "link"
+    if there:
+        target.write_text("old")
+    link.symlink_to(os.path.join("far", "a"))
+    assert write_whole(link, "new") == link
+    assert link.is_symlink() and target.read_text() == "new" and not target.is_symlink()
+    assert os.listdir(tmp_path / "far") == ["a"]
+    astray = tmp_path / "astray"
+    astray.symlink_to("none/a")
+    with pytest.raises(InputError, match="no folder"):
+        write_whole(astray, "new")
+
+
+def test_a_name_with_a_nul_is_refused(tmp_path):
+    for name in ("a\0b", "a\0/b"):
+        with pytest.raises(InputError, match="NUL"):
+            write_whole(tmp_path / name, "new")
+
+
+def test_whoever_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    write_whole(tmp_path / "a", "old")
+    with (tmp_path / "a").open() as reader:
+        write_whole(tmp_path / "a", "new")
+        assert reader.read() == "old"
+
+
+def test_a_folder_that_is_not_writable_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("tdmlib.files.os.access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(InputError, match="is not writable"):
+        check_target(tmp_path / "a")

@@ -80,7 +80,43 @@ def test_bad_mixtures_are_refused(weights, shape, says):
         GaussianMixture(np.array(weights), np.zeros((2, 2)), covariance)
     with pytest.raises(InputError, match="symmetric"):
         GaussianMixture(np.ones(1), np.zeros((1, 2)), np.array([[[1.0, 0.5], [0.0, 1.0]]]))
+    for number in (np.nan, np.inf):
+        with pytest.raises(InputError, match="finite"):
+            GaussianMixture(np.ones(1), np.full((1, 2), number), np.eye(2)[None])
+        with pytest.raises(InputError, match="finite"):
+            GaussianMixture(np.full(1, number), np.zeros((1, 2)), np.eye(2)[None])
+    with pytest.raises(InputError, match="disagree"):
+        GaussianMixture(np.ones(2), np.zeros(2), np.ones((2, 1, 1)))
     with pytest.raises(InputError, match="floating"):
         GaussianMixture(np.ones(1), np.zeros((1, 2), dtype=int), np.eye(2)[None])
     with pytest.raises(InputError, match="positive definite"):
         GaussianMixture(np.ones(2), np.zeros((2, 2)), -np.broadcast_to(np.eye(2), (2, 2, 2)))
+
+
+def test_each_covariance_is_symmetric_by_its_own_measure():
+    tilted = np.array([[1.0, 0.5], [0.499, 1.0]])
+    for scale in (1.0, 1e-6):
+        pair = np.stack([1e3 * np.eye(2), scale * tilted])
+        with pytest.raises(InputError, match="symmetric"):
+            GaussianMixture(np.ones(2), np.zeros((2, 2)), pair)
+
+
+@pytest.mark.parametrize("z", [np.ones((2, 2), dtype=int), np.ones(2), np.ones((2, 3)),
+                               torch.ones(2, 2).long(), torch.ones(2, 1)])  # fmt: skip
+def test_points_are_floating_and_of_shape_b_d(z):
+    m = mixture()
+    if isinstance(z, torch.Tensor):
+        m = GaussianMixture(*map(torch.from_numpy, (m.weights, m.means, covariances(m))))
+    for f in (m.log_density, m.responsibilities, m.score, m.posterior_mean):
+        with pytest.raises(InputError, match=r"expected \(B, 2\) and a floating type"):
+            f(z, 0.6, 0.8)
+
+
+def test_far_points_have_a_density():
+    assert np.isfinite(mixture().log_density(np.array([[300.0, -200.0]]))).all()
+
+
+@pytest.mark.parametrize("n", [-1, 2.5, "3", None])
+def test_bad_numbers_of_samples_are_refused(n):
+    with pytest.raises(InputError, match="n = "):
+        mixture().sample(n)

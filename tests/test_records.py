@@ -1,4 +1,6 @@
 import json
+import re
+import subprocess
 
 import pytest
 
@@ -49,3 +51,55 @@ def test_the_profile_is_light_or_full(monkeypatch):
     monkeypatch.setenv("TDM_PROFILE", "fast")
     with pytest.raises(InputError, match="light, full"):
         profile()
+
+
+@pytest.mark.parametrize("name", ["../y", "a/b", "", "a.b", "a\0", "a b", "a\n"])
+def test_records_stay_in_their_folder(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(records, "folder", lambda kind: tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    with pytest.raises(InputError, match="letters, digits, _ and -"):
+        records.write_record(name, {}, config={}, seeds=[])
+    with pytest.raises(InputError, match="letters, digits, _ and -"):
+        records.read_record(name)
+    assert [p.name for p in tmp_path.rglob("*")] == ["data"]
+
+
+def test_broken_and_long_records_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(records, "folder", lambda kind: tmp_path)
+    for content in (b"{", b"", b"\xff"):
+        (tmp_path / "results" / "cut.json").write_bytes(content)
+        with pytest.raises(InputError, match="'cut' is broken JSON") as caught:
+            records.read_record("cut")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"no record .aaa.*there are: cut"):
+        records.read_record("a" * 5000)
+
+
+def test_a_record_says_whether_the_library_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "folder", lambda kind: tmp_path / kind)
+    for name in ("data", "tdmlib", "configs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("old")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *arguments], check=True)
+    revision = records.provenance()["revision"]
+    assert re.fullmatch("[0-9a-f]{40}", revision)
+    (tmp_path / "data" / "file").write_text("new")  # what a measurement writes is no change
+    assert records.provenance()["revision"] == revision
+    (tmp_path / "tdmlib" / "file").write_text("new")
+    assert records.provenance()["revision"] == f"{revision}+changes"
+
+
+def test_only_two_folders_are_shipped():
+    for kind in ("tests", "cli", "../data", "none"):
+        for ask in (resources.folder, lambda kind: resources.find(kind, "x")):
+            with pytest.raises(InputError, match="choose configs or data"):
+                ask(kind)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "configs/" + "a" * 5000])
+def test_names_that_no_file_can_have_are_not_found(name):
+    with pytest.raises(InputError, match=r"shipped are .*digits_tdm\.yaml"):
+        resources.find("configs", name)

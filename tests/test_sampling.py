@@ -85,3 +85,20 @@ def test_no_step_starts_from_clean_samples():
 def test_samples_of_integers_are_refused():
     with pytest.raises(InputError, match="floating"):
         sample(GaussianDenoiser(cosine(8), 1.0), np.ones((2, 1), dtype=int), 4, cosine(8))
+
+
+def test_a_prediction_of_another_shape_is_refused():
+    for wrong in (np.zeros((2, 1)), np.zeros((1, 3)), np.zeros(3)):
+        with pytest.raises(InputError, match=r"x_hat has shape .* expected \(2, 3\)"):
+            ddim_step(wrong, np.zeros((2, 3)), 8, 4, cosine(8))
+
+
+def test_the_last_state_is_the_sample_also_where_some_noise_is_left():
+    angles = np.linspace(0.2, 1.5, 7)  # σ_0 > 0, so that x_0 is not the last prediction
+    schedule = Schedule(np.cos(angles), np.sin(angles))
+    *_, (_, z, x_hat), (t, x, same) = trajectory(
+        GaussianDenoiser(schedule, 0.5), np.ones((2, 1)), 3, schedule
+    )
+    assert t == 0 and np.array_equal(x, same)
+    assert np.array_equal(x, ddim_step(x_hat, z, 2, 0, schedule)[0])
+    assert not np.allclose(x, x_hat)

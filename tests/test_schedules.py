@@ -47,6 +47,9 @@ def test_levels_broadcast_in_numpy_and_torch(t):
         ([1, 0.6], [0, 0.8, 1], "shapes"),
         ([1, np.nan], [0, 1], "NaN"),
         ([1, -0.6], [0, 0.8], "negative"),
+        ([0.8, 0.6], [-0.6, 0.8], "negative"),
+        ([1, 0.6], [0, 0.801], "differs from 1 by 0.0016"),
+        ([1, 1 - 1e-9, 0], [0, 0, 1], "sigma rise strictly"),
     ],
 )
 def test_bad_schedules_are_refused_in_one_line(alpha, sigma, says):
@@ -55,7 +58,7 @@ def test_bad_schedules_are_refused_in_one_line(alpha, sigma, says):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("T", [0, -3, 2.5, np.nan, np.inf, "8", 10**9])
+@pytest.mark.parametrize("T", [0, -3, 2.5, np.nan, np.inf, "8", 1_000_001, 10**9])
 def test_cosine_wants_a_whole_number_of_steps(T):
     with pytest.raises(InputError, match=r"T = .* whole number"):
         cosine(T)
@@ -70,4 +73,20 @@ def test_levels_off_the_grid_are_refused(t):
     for t_, z in ((np.array(t) if isinstance(t, list) else t, np.zeros((2, 3))),
                   (torch.tensor(t) if isinstance(t, list) else t, torch.zeros(2, 3))):  # fmt: skip
         with pytest.raises(InputError, match="whole number"):
+            cosine(8).at(t_, z)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "uint16", "int32", "uint64"])
+def test_whole_numbers_of_any_width_are_levels(kind):
+    schedule, levels, z = cosine(8), np.array([1, 0, 8]), np.ones((3, 2))
+    expected = schedule.alpha[levels][:, None]
+    assert np.array_equal(schedule.at(levels.astype(kind), z)[0], expected)
+    t = torch.tensor(levels).to(getattr(torch, kind))
+    assert np.array_equal(schedule.at(t, torch.from_numpy(z))[0], expected)
+
+
+@pytest.mark.parametrize(("t", "shape"), [(3 * [1], (1, 2)), ([1], (3, 2)), ([[1], [2]], (2, 2))])
+def test_there_is_one_level_or_one_for_each_sample(t, shape):
+    for t_, z in ((np.array(t), np.zeros(shape)), (torch.tensor(t), torch.zeros(shape))):
+        with pytest.raises(InputError, match="levels t have shape"):
             cosine(8).at(t_, z)

@@ -1,6 +1,7 @@
 """The `tdm` command. Each subcommand imports what it needs when it runs, so that none waits."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ import typer
 
 from tdmlib import __version__
 from tdmlib.errors import InputError
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="tdm",
@@ -90,9 +93,16 @@ def _module(name: str):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `tdm`. What the user can mend is one line on stderr and exit status 2."""
+    """Run `tdm`. What the user can mend is one line on stderr and exit status 2.
+
+    Status 130 is Ctrl-C; 1 is a file or pipe that failed, stdout for one.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a λ that the terminal lacks is no reason to stop
+            stream.reconfigure(errors="replace")
     try:
-        sys.exit(app(arguments, standalone_mode=False))
+        status = app(arguments, standalone_mode=False)
+        print(end="", flush=True)  # what stdout refuses, it refuses here and not after us
     except (InputError, typer.TyperException) as error:
         usage = isinstance(error, typer.TyperException)
         message = " ".join((error.format_message() if usage else str(error)).split())
@@ -100,6 +110,17 @@ def main(arguments: list[str] | None = None) -> None:
             hint = " (tdm --help lists commands and options)" if usage else ""
             print(f"tdm: {message}{hint}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        try:
+            print(end="", flush=True)
+        except OSError:
+            with suppress(OSError):
+                sys.stdout.close()  # or Python tries once more to write what is left
+        if not isinstance(error, BrokenPipeError):  # `tdm … | head` has all that it wants
+            print(f"tdm: {error}", file=sys.stderr)
+        sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # which is also what typer makes of a KeyboardInterrupt
         print("tdm: interrupted", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(status)

@@ -1,6 +1,7 @@
 """`tdm sample` and `tdm evaluate`: draw from a weights file, and measure what comes out."""
 
 import json
+import os
 import zlib
 from pathlib import Path
 from zipfile import BadZipFile
@@ -71,8 +72,8 @@ def run_sample(model, steps, count, seed, labels, guidance, out: Path, plot: Pat
 
 def read_samples(path: Path) -> tuple[Tensor, Tensor | None]:
     """Images and labels, if any, of an .npz that `tdm sample` wrote, or images of an .npy."""
-    if not path.is_file():
-        raise InputError(f"no samples file {str(path)!r}")
+    if not os.path.isfile(path):  # false, not an error, for a name too long
+        raise InputError(f"no samples file {str(path)!r:.200}")
     try:
         content = np.load(path)
         arrays = {"images": content} if isinstance(content, np.ndarray) else dict(content)
@@ -88,7 +89,8 @@ def read_samples(path: Path) -> tuple[Tensor, Tensor | None]:
         raise InputError(f"{str(path)!r} is no .npy or .npz file of numbers: {error}") from None
     if "images" not in arrays:
         raise InputError(f"{str(path)!r} holds {sorted(arrays)}, not an array named images")
-    images, labels = arrays["images"], arrays.get("labels")
+    images = np.asarray(arrays["images"])  # a member that is no array comes as bytes
+    labels = None if "labels" not in arrays else np.asarray(arrays["labels"])
     if images.dtype.kind not in "fiu":
         raise InputError(
             f"{str(path)!r} holds images of type {images.dtype}; expected real numbers"
@@ -102,7 +104,7 @@ def read_samples(path: Path) -> tuple[Tensor, Tensor | None]:
             f"{str(path)!r} holds labels of type {labels.dtype} and shape {labels.shape}; "
             f"expected whole numbers of shape {(len(images),)}"
         )
-    return images, check_labels(torch.as_tensor(labels.astype(np.int64)), CLASSES)
+    return images, torch.as_tensor(check_labels(labels, CLASSES).astype(np.int64))
 
 
 def run_evaluate(model, steps, count, seed, guidance, samples, out: Path | None) -> None:

@@ -48,8 +48,9 @@ def diffuse(x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedu
     """Carry samples at levels i forward to levels τ ≥ i, x_τ = (α_τ/α_i) x_i + β · noise.
 
     x_i and noise have shape (B, …); i and tau are int tensors (B,). Raises InputError for τ < i,
-    levels outside 0 … T, or i where α_i = 0.
+    levels outside 0 … T, i where α_i = 0, or shapes that differ.
     """
+    _check_shapes(x_i.shape, noise=noise)
     scale, beta = _forward(i, tau, schedule, x_i)
     return scale * x_i + beta * noise
 
@@ -61,6 +62,7 @@ def mixed_noise(
 
     Shapes, and what it raises, as in `diffuse`; InputError also where σ_τ = 0.
     """
+    _check_shapes(eps_hat.shape, noise=noise)
     scale, beta = _forward(i, tau, schedule, noise)
     sigma_i, sigma_tau = schedule.at(i, noise)[1], schedule.at(tau, noise)[1]
     if (sigma_tau == 0).any():
@@ -72,7 +74,9 @@ def importance_weight(mixed: Tensor, noise: Tensor) -> Tensor:
     """The public script's weight exp(−½ mean ε_mix²) / exp(−½ mean ε²), shape (B,).
 
     A ratio of means over dimensions, not the density ratio, whose exponents are sums.
+    Raises InputError for shapes that differ.
     """
+    _check_shapes(mixed.shape, noise=noise)
     return torch.exp(0.5 * (_mean(noise**2) - _mean(mixed**2)))
 
 
@@ -85,6 +89,11 @@ def _check_shapes(shape: tuple[int, ...], **tensors: Tensor | None) -> None:
     for name, tensor in tensors.items():
         if tensor is not None and tensor.shape != shape:
             raise InputError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}")
+
+
+def _check_positive(name: str, value) -> None:
+    if check_number(name, value, 0) == 0:
+        raise InputError(f"{name} = 0: must be positive")
 
 
 def student_loss(
@@ -103,10 +112,13 @@ def student_loss(
     All arguments are clean predictions of shape (B, …). "pseudo_huber" is the paper's
     √(‖·‖² + c²) − c per sample, c = 0.00054 √d; "pseudo_huber_elementwise" (c = 1e-3) and "l2"
     average over dimensions. `normalize` divides the value by the mean |x̂ − x_φ,cfg| of the sample,
-    as the public script does. Raises InputError for an unknown metric, shapes that differ, or
-    cfg ≠ 1 without x_uncond.
+    as the public script does. Raises InputError for an unknown metric, shapes that differ,
+    cfg ≠ 1 without x_uncond, a cfg that is not finite, or c ≤ 0.
     """
     _check_shapes(x_hat.shape, x_teacher=x_teacher, x_fake=x_fake, x_uncond=x_uncond)
+    check_number("cfg", cfg)
+    if c is not None:
+        _check_positive("c", c)
     guided = x_teacher
     if cfg != 1:
         if x_uncond is None:
@@ -140,8 +152,9 @@ def fake_loss(
     """Mean square over dimensions × min(SNR, cap) × weight, shape (B,).
 
     x_fake and target have shape (B, …); snr = α_τ²/σ_τ² and weight have shape (B,).
-    Raises InputError for other shapes.
+    Raises InputError for other shapes, or snr_cap ≤ 0.
     """
+    _check_positive("snr_cap", snr_cap)
     _check_shapes(x_fake.shape, target=target)
     _check_shapes(x_fake.shape[:1], snr=snr, weight=weight)
     value = _mean((x_fake - target) ** 2)
@@ -217,11 +230,14 @@ class TDM:
     margin: int = 1
 
     def __post_init__(self):
+        steps = self.steps.tolist() if hasattr(self.steps, "tolist") else self.steps
+        if isinstance(steps, list):  # what is frozen can be hashed
+            object.__setattr__(self, "steps", tuple(steps))
         gaps = [b - a for a, b in pairwise(self.grid)]
         check_number("margin", self.margin, 1, min(gaps), whole=True)
-        for name in ("c", "snr_cap"):
-            if (value := getattr(self, name)) is not None and check_number(name, value, 0) == 0:
-                raise InputError(f"{name} = 0: must be positive")
+        if self.c is not None:
+            _check_positive("c", self.c)
+        _check_positive("snr_cap", self.snr_cap)
         for name, allowed in (
             ("metric", get_args(Metric)),
             ("interval", ("separate", "full")),

@@ -17,8 +17,10 @@ from tdmlib.linear.operators import (
     composite,
     flow_map,
     marginal_variance,
+    reals,
     residual,
     step_operators,
+    variances,
 )
 from tdmlib.schedules import Schedule
 
@@ -229,12 +231,22 @@ def w2_error(
 
     `operator` is S, shape of `lam`; Q is `surrogate(schedule, lam, reference)`; V is the variance
     of the input, by default ‖v_T‖² (pass 1 for a start from N(0, I)).
+    Raises InputError for an operator that is not real and finite or has another shape, and for a V
+    that is no variance, of shape () or that of `lam`.
     """
     target = surrogate(schedule, lam, reference)
-    operator = np.asarray(operator, dtype=np.float64)
+    operator = reals("the operator", operator)
+    if not np.isfinite(operator).all():
+        raise InputError("the operator must be finite; it holds NaN or infinity")
     if operator.shape != target.shape:
         raise InputError(f"the operator has shape {operator.shape}, λ has shape {target.shape}")
     if input_variance is None:
         input_variance = marginal_variance(schedule, lam)[-1]
+    input_variance = variances(input_variance, "input_variance")
+    if input_variance.shape not in ((), target.shape):
+        raise InputError(
+            f"input_variance has shape {input_variance.shape}, λ has shape {target.shape}; "
+            "give one number, or one for each λ"
+        )
     gap = np.abs(operator) - np.abs(target)
     return float(np.sqrt(np.sum(input_variance * gap**2)))

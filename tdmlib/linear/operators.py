@@ -10,15 +10,23 @@ from tdmlib.errors import InputError, check_number
 from tdmlib.schedules import Schedule
 
 
-def variances(lam) -> np.ndarray:
-    """`lam` as float64, checked: data variances λ are finite and not negative."""
+def reals(name: str, values) -> np.ndarray:
+    """`values` as float64. Raises InputError for complex numbers, truth values, text and dates."""
     try:
-        lam = np.asarray(lam, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"λ = {lam!r}: variances are numbers") from None
+        values = np.asarray(values)
+        if values.dtype.kind in "fiuO":
+            return values.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(f"{name} must be real numbers of the size of a float; these are not")
+
+
+def variances(lam, name: str = "λ") -> np.ndarray:
+    """`lam` as float64. Raises InputError unless all are finite real numbers and ≥ 0."""
+    lam = reals(name, lam)
     bad = ~(lam >= 0) | np.isinf(lam)
     if bad.any():
-        raise InputError(f"λ = {lam[bad].flat[0]:g}: a variance must be finite and λ ≥ 0")
+        raise InputError(f"{name} = {lam[bad].flat[0]:g}: a variance must be finite and ≥ 0")
     return lam
 
 
@@ -30,7 +38,8 @@ def _levels(schedule: Schedule, lam) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _span(schedule: Schedule, i: int, j: int | None) -> tuple[int, int]:
-    j = schedule.T if j is None else j
+    i = check_number("i", i, whole=True)
+    j = schedule.T if j is None else check_number("j", j, whole=True)
     if not 0 <= i <= j <= schedule.T:
         raise InputError(f"(i, j) = ({i}, {j}): levels must satisfy 0 ≤ i ≤ j ≤ T = {schedule.T}")
     return i, j
@@ -65,8 +74,8 @@ def residual(schedule: Schedule, lam, s: float, rate: float = 2.0) -> np.ndarray
     Gradient flow on E‖Âz_t − Bz_t‖² has rate 2; with a factor ½ before the loss it is 1.
     Returns shape (T, *lam.shape); row t − 1 is γ_t. Raises InputError for s < 0 or rate ≤ 0.
     """
-    check_number("s", s, 0)
-    if check_number("rate", rate, 0) == 0:
+    s, rate = (float(check_number(name, x, 0)) for name, x in (("s", s), ("rate", rate)))
+    if rate == 0:
         raise InputError("rate = 0: a gradient flow must flow; give the rate of yours, 2 or 1")
     return np.exp(-rate * s * marginal_variance(schedule, lam)[1:])
 
@@ -87,4 +96,6 @@ def flow_map(schedule: Schedule, lam, i: int = 0, j: int | None = None) -> np.nd
     """
     i, j = _span(schedule, i, j)
     variance = marginal_variance(schedule, lam)
+    if i == j:  # the identity, also where nothing varies
+        return np.ones_like(variance[i])
     return np.sqrt(variance[i] / variance[j])

@@ -9,12 +9,13 @@ from tdmlib.schedules import Schedule
 def phase_boundaries(schedule: Schedule) -> tuple[float, float]:
     """(λ_BOOT, λ_van): below the first sequential BOOT is optimal, from the second on vanilla.
 
-    A_j ≤ 1 exactly when λ ≤ ρ_j = σ_j (σ_j − σ_{j−1}) / (α_j (α_{j−1} − α_j)), 1 ≤ j < T;
-    the boundaries are the least and the greatest ρ_j, for reference = "teacher".
+    A_j ≤ 1 exactly when λ ≤ ρ_j = σ_j (σ_j − σ_{j−1}) / (α_j (α_{j−1} − α_j)), 1 ≤ j < T, which
+    is tan θ_j / tan ½(θ_j + θ_{j−1}) for the angles tan θ_t = σ_t/α_t; the boundaries are the least
+    and the greatest ρ_j, for reference = "teacher".
     Raises InputError for T < 2.
     """
     if schedule.T < 2:
         raise InputError(f"T = {schedule.T}: phases need a schedule of T ≥ 2 steps")
-    alpha, sigma = schedule.alpha[:-1], schedule.sigma[:-1]  # ρ_T plays no part: R is never merged
-    rho = sigma[1:] * np.diff(sigma) / (alpha[1:] * -np.diff(alpha))
+    angle = np.arctan2(schedule.sigma, schedule.alpha)[:-1]  # ρ_T plays no part: R is never merged
+    rho = np.tan(angle[1:]) / np.tan((angle[1:] + angle[:-1]) / 2)  # no differences, which cancel
     return float(rho.min()), float(rho.max())

@@ -7,7 +7,7 @@ generators are asked for all classes alike, so class counts are design, not chan
 import numpy as np
 
 from tdmlib.metrics.frechet import frechet_distance
-from tdmlib.metrics.kid import across, within
+from tdmlib.metrics.kid import across, classes_of, within
 
 
 def resampled_rows(labels, rng: np.random.Generator) -> np.ndarray:
@@ -21,8 +21,10 @@ def frechet_gap(ours, theirs, reference, labels, resamples: int = 500, seed: int
     """Resampled Fréchet(ours) − Fréchet(theirs), shape (resamples,).
 
     `ours`, `theirs` and `reference` are features; `labels` are the classes of the reference. All
-    three sets are drawn anew, the reference once for both sides.
+    three sets are drawn anew, the reference once for both sides. Raises InputError for labels of
+    another length than the reference.
     """
+    labels = classes_of(reference, labels)
     rng, gaps = np.random.default_rng(seed), []
     for _ in range(resamples):
         real = reference[resampled_rows(labels, rng)]
@@ -37,6 +39,7 @@ def kernel_gap(ours, theirs, reference, labels, resamples: int = 2000, seed: int
     The term within the reference cancels, so the gap is linear in the real images and these are
     what is resampled; the generated sets should be large.
     """
+    labels = classes_of(reference, labels)
     rng = np.random.default_rng(seed)
     own = within(ours) - within(theirs)
     each = across(ours, reference) - across(theirs, reference)

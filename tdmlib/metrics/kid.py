@@ -34,6 +34,14 @@ def _squares(x: np.ndarray) -> np.ndarray:
     return (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
 
 
+def classes_of(x, labels) -> np.ndarray:
+    """`labels` as an array, one for each row of x. Raises InputError for another shape."""
+    labels = np.asarray(labels)
+    if labels.shape != (len(x),):
+        raise InputError(f"labels have shape {labels.shape}, expected {(len(x),)}")
+    return labels
+
+
 def within(x, labels=None) -> float:
     """The unbiased mean of k over pairs of different draws behind the rows of x (n, d).
 
@@ -46,9 +54,7 @@ def within(x, labels=None) -> float:
     n, own = len(x), ((x**2).mean(axis=1) + 1) ** 3
     if labels is None:
         return float((n * across(x, x).sum() - own.sum()) / (n * (n - 1)))
-    labels = np.asarray(labels)
-    if labels.shape != (n,):
-        raise InputError(f"labels have shape {labels.shape}, expected {(n,)}")
+    labels = classes_of(x, labels)
     total = n * across(x, x).sum()
     for c in np.unique(labels):
         rows = labels == c

@@ -7,7 +7,7 @@ from tdmlib.datasets.digits import SHAPE, Split, digits
 from tdmlib.errors import InputError
 from tdmlib.metrics.classifier import features_and_classes
 from tdmlib.metrics.frechet import frechet_distance
-from tdmlib.metrics.kid import kernel_distance
+from tdmlib.metrics.kid import classes_of, kernel_distance
 from tdmlib.metrics.neighbours import closer_to_training
 from tdmlib.metrics.swd import sliced_wasserstein
 
@@ -42,9 +42,12 @@ def digits_report(images, labels: Tensor | None = None) -> dict[str, float]:
 
     `images` (n, 1, 8, 8) in [−1, 1]; with `labels` (n,), a fixed number of each class, also the
     share that the classifier reads as asked and the variance within classes.
-    Raises InputError as `check_images`, or for a class of one image.
+    Raises InputError as `check_images`, for labels of another shape, or for a class of one image.
     """
     images = check_images(images)
+    if labels is not None:
+        labels = torch.as_tensor(labels)
+        classes_of(images, labels)
     train, test = digits()
     every = Split(*map(torch.cat, zip(train, test, strict=True)))
     ours, read = features_and_classes(images)

@@ -38,7 +38,7 @@ class ResidualMLP(nn.Module):
     classes : number of labels; cond = None or the label `classes` is the empty condition.
     width, blocks, embedding, dropout : size and regularisation.
 
-    Raises InputError for a size below 1 (embedding: 2) or a dropout outside 0 … 1.
+    Raises InputError for a size below 1 (embedding: 2), no axis, or a dropout outside 0 … 1.
     """
 
     def __init__(
@@ -53,15 +53,17 @@ class ResidualMLP(nn.Module):
     ):
         super().__init__()
         sizes = dict(T=T, classes=classes, width=width, blocks=blocks)
-        for name, size in [*sizes.items(), *(("shape", n) for n in shape)]:
-            check_number(name, size, 1, whole=True)
-        check_number("embedding", embedding, 2, whole=True)
+        T, classes, width, blocks = (check_number(k, n, 1, whole=True) for k, n in sizes.items())
+        shape = tuple(check_number("shape", n, 1, whole=True) for n in shape)
+        if not shape:
+            raise InputError("shape = (): a sample has at least one axis, as in (2,)")
+        embedding = check_number("embedding", embedding, 2, whole=True)
         check_number("dropout", dropout, 0, 1)
         self.config = dict(
             shape=list(shape), T=T, classes=classes, width=width, blocks=blocks,
             embedding=embedding, dropout=dropout,
         )  # fmt: skip
-        self.shape, self.T, self.classes = tuple(shape), T, classes
+        self.shape, self.T, self.classes = shape, T, classes
         size = math.prod(shape)
         frequencies = torch.logspace(0, math.log10(200), embedding // 2)
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -92,8 +94,8 @@ class ResidualMLP(nn.Module):
         return self.last(self.norm(h)).reshape(z.shape)
 
 
-def check_labels(labels: Tensor, classes: int) -> Tensor:
-    """Integer labels within 0 … classes − 1, or InputError naming the first that is not."""
+def check_labels(labels, classes: int):
+    """Integer labels, a tensor or array, within 0 … classes − 1; or InputError naming a bad one."""
     bad = labels[(labels < 0) | (labels >= classes)]
     if len(bad):
         raise InputError(f"label {int(bad[0])} is out of range; labels are 0 … {classes - 1}")

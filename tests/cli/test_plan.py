@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from tdmlib import __version__
+from tdmlib.cli.planning import verdict
 from tdmlib.linear import MergePlan, canonical_plan
 
 
@@ -69,3 +70,15 @@ def test_bad_input_is_one_line_and_exit_status_2(arguments, says):
     run = tdm("plan", *arguments)
     assert run.returncode == 2 and run.stdout == ""
     assert run.stderr.count("\n") == 1 and says in run.stderr
+
+
+BOUNDARIES = (1.05, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("lam", "phase"),
+    [(0, "λ ≤ 1.05"), (1.05, "λ ≤ 1.05"), (1.0501, "mixed"), (1.9999, "mixed"),
+     (2.0, "λ ≥ 2.0"), (3.0, "λ ≥ 2.0")],
+)  # fmt: skip
+def test_the_verdict_holds_up_to_and_from_the_boundaries(lam, phase):
+    assert phase in verdict(lam, BOUNDARIES)

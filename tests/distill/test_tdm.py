@@ -337,6 +337,7 @@ def test_the_scripts_weight_hardly_varies_in_high_dimension():
     ("choice", "says"),
     [({"metric": "huber"}, "pseudo_huber, "), ({"c": 0}, "c = 0"), ({"snr_cap": 0}, "snr_cap = 0"),
      ({"c": "1"}, "c = '1'"), ({"snr_cap": np.nan}, "snr_cap = nan"), ({"margin": 1.5}, "margin"),
+     ({"snr_cap": None}, "snr_cap = None"),
      ({"steps": 41}, "1 … 40"), ({"margin": 0}, "margin"), ({"margin": 11}, "1 … 10"),
      ({"interval": "both"}, "separate, full"), ({"fake_target": "x"}, "denoised, transition"),
      ({"matched": "x"}, "noisy, clean")],
@@ -354,9 +355,38 @@ def test_bad_metrics_and_missing_guidance_are_refused():
         student_loss(x, x, x, cfg=2.0)
 
 
+@pytest.mark.parametrize("bad", [0, -1.0, np.nan, np.inf, "1"])
+def test_losses_want_positive_constants_and_a_finite_guidance(bad):
+    x = torch.zeros(2, 3)
+    for metric in ("pseudo_huber", "pseudo_huber_elementwise", "l2"):
+        with pytest.raises(InputError, match="c = "):
+            student_loss(x, x, x, metric=metric, c=bad)
+    with pytest.raises(InputError, match="snr_cap = "):
+        fake_loss(x, x, snr=torch.ones(2), snr_cap=bad)
+    if bad not in (0, -1.0):
+        with pytest.raises(InputError, match="cfg = "):
+            student_loss(x, x, x, cfg=bad, x_uncond=x)
+
+
+@pytest.mark.parametrize("levels", [[40, 11], (40, 11), np.array([40, 11]), torch.tensor([40, 11])])
+def test_a_method_can_be_hashed_and_compared(levels):
+    method = TDM(SCHEDULE, steps=levels)
+    assert method == TDM(SCHEDULE, steps=(40, 11)) and hash(method) == hash(
+        TDM(SCHEDULE, steps=(40, 11))
+    )
+    assert method.grid == (0, 11, 40)
+    assert hash(TDM(SCHEDULE, steps=4)) == hash(TDM(SCHEDULE))
+
+
 def test_shapes_that_broadcasting_would_hide_are_refused():
     x, column, row = torch.zeros(4, 2), torch.zeros(4, 1), torch.zeros(1, 2)
     for wrong in (column, row):
+        for f in (diffuse, mixed_noise):
+            args = (x, 3, 5, wrong) if f is diffuse else (x, wrong, 3, 5)
+            with pytest.raises(InputError, match=r"noise has shape .* expected \(4, 2\)"):
+                f(*args, SCHEDULE)
+        with pytest.raises(InputError, match=r"noise has shape .* expected \(4, 2\)"):
+            importance_weight(x, wrong)
         with pytest.raises(InputError, match="expected \\(4, 2\\)"):
             student_loss(x, wrong, x)
         with pytest.raises(InputError, match="x_uncond has shape"):

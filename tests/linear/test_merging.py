@@ -192,3 +192,16 @@ def test_bad_names_sizes_and_references_are_refused():
         w2_error(1.0, cosine(4), 1.0, reference="P")
     with pytest.raises(InputError, match="shape"):
         w2_error(np.ones(2), cosine(4), np.ones(3))
+
+
+def test_w2_error_wants_a_finite_operator_and_a_variance_that_fits():
+    schedule, lam = cosine(4), np.ones(3)
+    for operator in (np.full(3, np.nan), [1, 1, np.inf], 1j * lam, ["1", "1", "1"], lam > 0):
+        with pytest.raises(InputError, match="the operator must be"):
+            w2_error(operator, schedule, lam)
+    for variance in (-1.0, np.nan, np.inf, [1, 1, -1], "1", 1j):
+        with pytest.raises(InputError, match="input_variance"):
+            w2_error(lam, schedule, lam, input_variance=variance)
+    for variance in (np.ones(2), np.ones((3, 1)), np.ones(1)):
+        with pytest.raises(InputError, match=r"input_variance has shape .* λ has shape \(3,\)"):
+            w2_error(lam, schedule, lam, input_variance=variance)

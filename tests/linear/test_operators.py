@@ -83,19 +83,39 @@ def test_every_function_keeps_the_shape_of_lam(shape):
     assert signal_noise(schedule, lam).shape == (6, *shape, 2)
 
 
-@pytest.mark.parametrize("lam", [-1.0, np.nan, np.inf, [1.0, -0.1], "one", 1j])
+@pytest.mark.parametrize("lam", [-1.0, np.nan, np.inf, [1.0, -0.1], "one", "1", 1j, [1 + 0j], True,
+                                 np.datetime64(1, "s"), np.timedelta64(1, "s"), None, [[1], [1, 2]],
+                                 10**400, [10**5000]])  # fmt: skip
 def test_bad_variances_are_refused(lam):
     with pytest.raises(InputError, match="λ"):
         step_operators(cosine(4), lam)
 
 
 def test_bad_times_rates_and_levels_are_refused():
-    for s in (-1.0, np.nan, np.inf):
+    for s in (-1.0, np.nan, np.inf, 10**400):
         with pytest.raises(InputError, match=r"s = .* ≥ 0"):
             residual(cosine(4), 1.0, s)
-    for rate in (0, -1, np.nan, "2"):
+    for rate in (0, -1, np.nan, "2", 10**400):
         with pytest.raises(InputError, match="rate"):
             residual(cosine(4), 1.0, 1.0, rate=rate)
     for i, j in ((-1, 2), (3, 2), (0, 5)):
         with pytest.raises(InputError, match="0 ≤ i ≤ j ≤ T = 4"):
             composite(cosine(4), 1.0, i, j)
+    for i, j, says in ((0.5, 2, "i = 0.5"), (0, "2", "j = '2'"), (True, 2, "i = True")):
+        for f in (composite, flow_map):
+            with pytest.raises(InputError, match=f"{says}: must be a whole number"):
+                f(cosine(4), 1.0, i, j)
+
+
+def test_what_is_whole_or_long_is_a_number_all_the_same():
+    schedule = cosine(4)
+    assert composite(schedule, 2, 1.0, np.int64(3)) == composite(schedule, 2.0, 1, 3)
+    assert np.array_equal(step_operators(schedule, 10**30), step_operators(schedule, 1e30))
+    assert (residual(schedule, 1.0, 10**300, rate=10**300) == 0).all()
+
+
+def test_the_flow_from_a_level_to_itself_is_the_identity():
+    lam = np.array([0.0, 3.0])
+    for t in (0, 2, 4):
+        assert np.array_equal(flow_map(cosine(4), lam, t, t), np.ones(2))
+    assert np.array_equal(flow_map(cosine(4), lam, 0, 1) > 0, lam > 0)

@@ -16,12 +16,12 @@ from tdmlib.linear import (
 from tdmlib.schedules import cosine
 
 
-@pytest.mark.parametrize("T", [2, 3, 4, 5, 32, 33, 1000])
+@pytest.mark.parametrize("T", [2, 3, 4, 5, 32, 33, 1000, 100_000, 1_000_000])
 def test_cosine_boundaries_have_closed_forms(T):
     boot, van = phase_boundaries(cosine(T))
-    assert np.isclose(boot, np.tan(np.pi / 4 + np.pi / (4 * T)), rtol=1e-9)
-    assert np.isclose(van, 1 + 1 / np.cos(np.pi / (2 * T)), rtol=1e-9)
-    assert 1 < boot <= van * (1 + 1e-12)
+    assert np.isclose(boot, np.tan(np.pi / 4 + np.pi / (4 * T)), rtol=1e-14, atol=0)
+    assert np.isclose(van, 1 + 1 / np.cos(np.pi / (2 * T)), rtol=1e-14, atol=0)
+    assert 1 < boot <= van * (1 + 1e-14)
 
 
 @given(strategies.schedules())

@@ -151,3 +151,30 @@ def test_neighbours_find_copies():
 
 def test_interval_is_central():
     assert interval(np.arange(1001)) == pytest.approx((25, 975))
+
+
+def test_frechet_of_one_feature():
+    x, y = clouds(d=1)
+    expected = (x.mean() - y.mean()) ** 2 + (x.std(ddof=1) - y.std(ddof=1)) ** 2
+    assert np.isclose(frechet_distance(x, y), expected)
+
+
+@pytest.mark.parametrize(
+    ("features", "says"),
+    [(np.full((5, 2), np.nan), "NaN"), (np.full((5, 2), np.inf), "infinite"),
+     (np.ones((1, 2)), r"shape \(1, 2\); expected \(n, d\), n ≥ 2"), (np.ones(5), r"shape \(5,\)"),
+     (np.ones((5, 3)), "columns"), (np.ones((5, 1)), "columns")],
+)  # fmt: skip
+def test_features_without_a_gaussian_fit_are_refused(features, says):
+    other = np.random.default_rng(0).standard_normal((9, 2))
+    for pair in ((features, other), (other, features)):
+        with pytest.raises(InputError, match=says):
+            frechet_distance(*pair)
+
+
+@pytest.mark.parametrize("gap", [frechet_gap, kernel_gap])
+@pytest.mark.parametrize("n", [29, 31])
+def test_gaps_want_one_label_for_each_row_of_the_reference(gap, n):
+    x, y = clouds(n=40, m=30)
+    with pytest.raises(InputError, match=r"expected \(30,\)"):
+        gap(x, x, y, np.arange(n) % 2, resamples=2)

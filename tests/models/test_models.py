@@ -108,3 +108,26 @@ def test_shapes_and_labels_are_checked():
         denoiser()(torch.zeros(2, 1, 8, 8), 3)
     with pytest.raises(InputError, match="label 10 is out of range; labels are 0 … 9"):
         check_labels(torch.tensor([3, 10]), 10)
+
+
+def test_infinite_weights_are_refused(tmp_path):
+    one = denoiser()
+    one.network.last.bias.data[3] = float("inf")
+    with pytest.raises(InputError, match="NaN or infinite weights in network"):
+        load_denoiser(save_denoiser(tmp_path / "inf.safetensors", one))
+
+
+def test_sizes_that_are_whole_floats_serve_and_a_sample_has_an_axis():
+    network = ResidualMLP((2.0, 3), T=10.0, classes=2.0, width=8.0, blocks=1.0, embedding=4.0)
+    assert network(torch.zeros(4, 2, 3), torch.tensor([1, 2, 3, 10])).shape == (4, 2, 3)
+    assert json.dumps(network.config["shape"]) == "[2, 3]"
+    with pytest.raises(InputError, match=r"shape = \(\)"):
+        ResidualMLP((), T=10, classes=2)
+
+
+def test_the_noisiest_level_is_a_quarter_turn():
+    network, seen = denoiser().network, []
+    network.embed_time.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    network(torch.zeros(3, 1, 4, 4), torch.tensor([0, 10, 20]))
+    slowest, half = seen[0][:, [0, len(network.frequencies)]], 0.5**0.5  # of frequency 1
+    assert torch.allclose(slowest, torch.tensor([[0, 1], [half, half], [1, 0]]), atol=1e-6)
