@@ -271,12 +271,12 @@ class TDM:
         )
 
     def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
-        """Run the student from noise to its step k; only that last step keeps a gradient."""
+        """Run the student from noise to its step k; only that step keeps a gradient."""
         grid = torch.tensor(self.grid, device=start.step.device)
         x = start.noise.clone()
         with torch.no_grad():
             for step in range(len(grid) - 2, 0, -1):
-                rows = (start.step < step).nonzero()[:, 0]  # who has to go below level t_step
+                rows = (start.step < step).nonzero()[:, 0]  # who goes below level t_step
                 if len(rows) == 0:
                     continue
                 t = grid[step + 1].expand(len(rows))
@@ -311,8 +311,8 @@ class TDM:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The student's loss (B,) and logs; one teacher evaluation (guide it by `Guided`).
 
-        The loss is in units of clean predictions: the positive factors between x_{t_k} and x̂
-        are left in w_τ.
+        The loss is in units of clean predictions: the positive factors between x_{t_k}
+        and x̂ are left in w_τ.
         """
         x_tau, tau = self.diffused(rollout, renoise)
         with torch.no_grad():
@@ -334,7 +334,7 @@ class TDM:
         """The fake score's loss (B,) and logs; no gradient reaches the student."""
         x_tau, tau = self.diffused(rollout, renoise)
         weight = None
-        if self.weighted and self.matched == "noisy":  # where x̂ is diffused the weight is one
+        if self.weighted and self.matched == "noisy":  # else the weight is one
             eps_hat, i = rollout.eps_hat.detach(), rollout.i
             mixed = mixed_noise(eps_hat, renoise.noise, i, tau, self.schedule)
             weight = importance_weight(mixed, renoise.noise)

@@ -188,7 +188,7 @@ def all_plans(T: int):
 
 
 def merge(left, right, gamma):
-    """(1 − γ) L R + γ R, the student after training toward L·R from its own R (Prop. 3.3)."""
+    """(1 − γ) L R + γ R: the student trained toward L·R from its own R (Prop. 3.3)."""
     return right * (left + gamma * (1 - left))
 
 

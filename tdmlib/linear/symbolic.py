@@ -81,7 +81,7 @@ def student_flow() -> dict[str, sp.Eq]:
 
 
 def merge_identity() -> dict[str, sp.Eq]:
-    """The identity behind Thms. 4.2 and 4.3: what it changes to split ab into two merges."""
+    """The identity behind Thms. 4.2 and 4.3: what splitting ab into two merges does."""
     a, b = sp.symbols("a b", positive=True)
 
     def f(value):
