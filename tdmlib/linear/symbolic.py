@@ -58,14 +58,11 @@ def ddim_step() -> dict[str, sp.Eq]:
 def contraction() -> dict[str, sp.Eq]:
     """Prop. 3.2: what one step loses in variance is a squared area, so it never gains."""
     area = alpha_ * sigma - alpha * sigma_  # v_{t−1} × v_t over √λ
-    cos_squared = INNER**2 / (V * V_)
+    cos = sp.Symbol(r"{\cos\angle}", positive=True)
     return asserted(
-        output_variance=(
-            r"A_t^2\, \lVert{v_t}\rVert^2 = \lVert{v_{t-1}}\rVert^2 \cos^2\angle",
-            (INNER / V) ** 2 * V,
-            V_ * cos_squared,
-        ),
-        sine=(r"\sin^2\angle", 1 - cos_squared, lam * area**2 / (V * V_)),
+        where={cos: INNER / sp.sqrt(V * V_)} | LENGTHS,
+        output_variance=(r"A_t^2\, \lVert{v_t}\rVert^2", (INNER / V) ** 2 * V, V_ * cos**2),
+        sine=(r"\sin^2\angle", 1 - cos**2, lam * area**2 / (V * V_)),
     )
 
 
