@@ -27,7 +27,9 @@ from typing import Any
 
 import yaml
 
+from tdmlib.errors import InputError
 from tdmlib.files import write_whole
+from tdmlib.notebook import profile
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
@@ -37,6 +39,7 @@ PROFILE = os.environ.get("TDM_PROFILE", "light")
 TWIN_PROFILE = "light"  # what the committed twins show
 PARALLEL = 2
 HIDDEN = re.compile(r"(^|/)(\.|__pycache__/)")
+PAGE_WITH_CODE = re.compile(r"chapters/[\w.-]+")  # a shell splits or expands other names
 CELL_TIMEOUT = 600 if PROFILE == TWIN_PROFILE else None  # seconds
 
 KERNEL_ENV = {
@@ -101,6 +104,22 @@ def surroundings() -> str:
     return sha256(*map(file_hash, [*inputs, ROOT / "constraints.txt"]))
 
 
+def read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+
+
+def read_yaml(path: Path, *, front_matter: bool = False) -> Any:
+    """What a file says in YAML, or what the header of a Markdown file does."""
+    try:
+        text = read_text(path)
+        if front_matter:
+            text = text.split("\n---", 1)[0] if text.startswith("---\n") else ""
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeError) as error:
+        reason = " ".join(str(error).split())
+        raise SystemExit(f"{path.relative_to(ROOT)} cannot be read: {reason}") from None
+
+
 def pages() -> list[str]:
     """Every document of the table of contents, in its order: "chapters/intro", ..."""
 
@@ -111,7 +130,7 @@ def pages() -> list[str]:
         elif isinstance(node, list):
             yield from (page for value in node for page in walk(value))
 
-    return list(walk(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
+    return list(walk(read_yaml(ROOT / "_toc.yml")))
 
 
 def chapters() -> list[Chapter]:
@@ -119,10 +138,12 @@ def chapters() -> list[Chapter]:
     found = []
     for page in pages():
         source = ROOT / f"{page}.md"
-        text = source.read_text(encoding="utf-8") if source.is_file() else ""  # Sphinx will say so
-        front = text.split("\n---", 1)[0] if text.startswith("---\n") else ""
-        header = yaml.safe_load(front) or {}
-        if "kernelspec" in header:
+        # Sphinx will say which file is missing.
+        header = read_yaml(source, front_matter=True) if source.is_file() else None
+        if isinstance(header, dict) and "kernelspec" in header:
+            if not PAGE_WITH_CODE.fullmatch(page):
+                where = "in chapters/ itself, with a name of letters, digits and _ . - only"
+                raise SystemExit(f"{page}.md has code, so it must be {where}")
             found.append(Chapter(Path(page).name, header))
     return found
 
@@ -161,9 +182,14 @@ class ChapterFailed(Exception):
     """Says which cell, where it stands in the source, and why."""
 
 
+def read_source(chapter: Chapter):
+    import jupytext
+
+    return jupytext.reads(read_text(chapter.source), fmt="md")
+
+
 async def execute(chapter: Chapter) -> str:
     """Run a chapter in a kernel of this very interpreter; returns the executed notebook."""
-    import jupytext
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
@@ -174,7 +200,7 @@ async def execute(chapter: Chapter) -> str:
             return KernelSpecManager(kernel_dirs=[])  # no kernel that someone registered
 
     digest = chapter.digest()
-    notebook = jupytext.read(chapter.source)
+    notebook = read_source(chapter)
     running: list[str] = []
     client = NotebookClient(
         notebook,
@@ -190,7 +216,7 @@ async def execute(chapter: Chapter) -> str:
     try:
         await client.async_execute(env=os.environ | KERNEL_ENV)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        before = chapter.source.read_text(encoding="utf-8").partition(running[-1])[0]
+        before = read_text(chapter.source).partition(running[-1])[0]
         where = f"{chapter.source.relative_to(ROOT)}:{before.count(chr(10)) + 1}"
         raise ChapterFailed(f"{where}: this cell failed\n{error}") from None
     return normalised(notebook, digest)
@@ -291,12 +317,10 @@ def build() -> None:
 
 def twin_faults(chapter: Chapter) -> list[str]:
     """How a twin differs from its source, cell by cell, and from the library around it."""
-    import jupytext
-
     if not chapter.twin.is_file():
         return [f"{chapter.twin.name} is missing"]
     twin = read_notebook(chapter.twin)
-    source = jupytext.read(chapter.source)
+    source = read_source(chapter)
     faults = []
     if len(twin.cells) != len(source.cells):
         faults.append(f"{chapter.twin.name} has {len(twin.cells)} cells, not {len(source.cells)}")
@@ -359,6 +383,7 @@ def main() -> None:
     notebooks.add_argument("kind", choices=["theory", "training"])
     arguments = parser.parse_args()
 
+    profile()  # refuses an unknown one
     BUILD.mkdir(exist_ok=True)
     with (BUILD / ".lock").open("w") as lock:  # a second build waits instead of interfering
         if arguments.command not in ("check", "notebooks"):
@@ -382,4 +407,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None

@@ -74,6 +74,13 @@ def test_a_failing_cell_is_named_and_the_old_notebook_stays(project, capsys):
     assert sorted(project.source.parent.iterdir()) == files
 
 
+def test_a_byte_order_mark_is_no_part_of_the_chapter(project):
+    project.source.write_text(CHAPTER.replace("the library", "this library"), "utf-8-sig")
+    assert project.executes()
+    assert project.printed() == "this library says 1\n"
+    assert project.faults() == []
+
+
 def test_a_run_is_kept_without_its_times(project):
     tool = project.tool
     notebook = tool.read_notebook(project.twin)
