@@ -188,6 +188,15 @@ def read_source(chapter: Chapter):
     return jupytext.reads(read_text(chapter.source), fmt="md")
 
 
+def line_of(cells: list, text: str) -> int:
+    """The line where the last of these cells begins; equal cells are told apart by their order."""
+    end = 0
+    for cell in cells:
+        begin = text.find("\n" + cell.source, end) + 1
+        end = begin + len(cell.source)
+    return text.count("\n", 0, begin) + 1
+
+
 async def execute(chapter: Chapter) -> str:
     """Run a chapter in a kernel of this very interpreter; returns the executed notebook."""
     from jupyter_client.kernelspec import KernelSpecManager
@@ -201,7 +210,7 @@ async def execute(chapter: Chapter) -> str:
 
     digest = chapter.digest()
     notebook = read_source(chapter)
-    running: list[str] = []
+    started: list[int] = []
     client = NotebookClient(
         notebook,
         kernel_name="python3",
@@ -211,13 +220,13 @@ async def execute(chapter: Chapter) -> str:
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(chapter.source.parent)}},
-        on_cell_start=lambda cell, cell_index: running.append(cell.source),
+        on_cell_start=lambda cell, cell_index: started.append(cell_index),
     )
     try:
         await client.async_execute(env=os.environ | KERNEL_ENV)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        before = read_text(chapter.source).partition(running[-1])[0]
-        where = f"{chapter.source.relative_to(ROOT)}:{before.count(chr(10)) + 1}"
+        line = line_of(notebook.cells[: started[-1] + 1], read_text(chapter.source))
+        where = f"{chapter.source.relative_to(ROOT)}:{line}"
         raise ChapterFailed(f"{where}: this cell failed\n{error}") from None
     return normalised(notebook, digest)
 

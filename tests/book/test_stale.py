@@ -74,6 +74,17 @@ def test_a_failing_cell_is_named_and_the_old_notebook_stays(project, capsys):
     assert sorted(project.source.parent.iterdir()) == files
 
 
+def test_the_second_of_two_equal_cells_is_named(project, capsys):
+    cell = "```{code-cell} ipython3\ncount += 1\nassert count < 3\n```\n"
+    first = "```{code-cell} ipython3\ncount = 1\n```\n"
+    text = f"{CHAPTER}\nMark:\ncount += 1\n\n{first}\n{cell}\n{cell}"
+    project.source.write_text(text)
+    with pytest.raises(SystemExit):
+        project.executes()
+    line = len(text.splitlines()) - 2
+    assert f"chapters/01_toy.md:{line}: this cell failed" in capsys.readouterr().err
+
+
 def test_a_byte_order_mark_is_no_part_of_the_chapter(project):
     project.source.write_text(CHAPTER.replace("the library", "this library"), "utf-8-sig")
     assert project.executes()
