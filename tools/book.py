@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -197,6 +198,13 @@ def line_of(cells: list, text: str) -> int:
     return text.count("\n", 0, begin) + 1
 
 
+class Loop(asyncio.SelectorEventLoop):
+    """Leaves signals to asyncio.Runner, which stops all chapters; a client would stop its own."""
+
+    def add_signal_handler(self, *_: Any) -> None:
+        raise RuntimeError  # as outside of the main thread, where clients do without
+
+
 async def execute(chapter: Chapter) -> str:
     """Run a chapter in a kernel of this very interpreter; returns the executed notebook."""
     from jupyter_client.kernelspec import KernelSpecManager
@@ -211,10 +219,10 @@ async def execute(chapter: Chapter) -> str:
     digest = chapter.digest()
     notebook = read_source(chapter)
     started: list[int] = []
+    kernel = ThisInterpreter(kernel_name="python3")
     client = NotebookClient(
         notebook,
-        kernel_name="python3",
-        kernel_manager_class=ThisInterpreter,
+        km=kernel,
         extra_arguments=["--log-level=ERROR"],  # else each kernel warns about its own transport
         timeout=CELL_TIMEOUT,
         record_timing=False,
@@ -228,6 +236,11 @@ async def execute(chapter: Chapter) -> str:
         line = line_of(notebook.cells[: started[-1] + 1], read_text(chapter.source))
         where = f"{chapter.source.relative_to(ROOT)}:{line}"
         raise ChapterFailed(f"{where}: this cell failed\n{error}") from None
+    finally:
+        if kernel.has_kernel:  # asked to end, or killed when the whole run is stopped
+            await kernel.shutdown_kernel(now=asyncio.current_task().cancelling() > 0)
+        if client.kc:
+            client.kc.stop_channels()
     return normalised(notebook, digest)
 
 
@@ -263,7 +276,8 @@ def refresh(selected: list[Chapter], force: bool = False) -> None:
     print(f"{len(selected) - len(stale)} chapters are fresh, {len(stale)} to execute", flush=True)
     try:
         if stale:
-            asyncio.run(execute_all(stale))
+            with asyncio.Runner(loop_factory=Loop) as runner:
+                runner.run(execute_all(stale))
     finally:
         for chapter in selected:
             outdated = force or stored_digest(chapter.twin) != chapter.digest()
@@ -416,7 +430,13 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # Both stop a build in the same way, also where a shell started it deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         main()
     except InputError as error:
         raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        print("stopped; what was executed is kept", file=sys.stderr)
+        raise SystemExit(130) from None
