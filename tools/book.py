@@ -1,17 +1,17 @@
 """Build the book: execute what is stale, keep the notebook twins, hand their outputs to Sphinx.
 
 A chapter is a MyST file `chapters/NAME.md`; its twin `chapters/NAME.ipynb` is the same chapter
-executed. What a chapter prints depends on more than its own text, so each run is filed under a
-digest of the chapter, the library, configs, data and the locked versions: edit any of them and
-the chapter runs again. The twin changes only when that digest does, which keeps a fresh clone
-clean although every chapter runs in it.
+executed. What a chapter prints depends on more than its own text, so each run is sealed with a
+digest of the chapter, the library, configs, data, this file and the locked versions: edit any of
+them and the chapter runs again. The seal covers the run itself, so a notebook that was edited or
+damaged is renewed. A twin whose seal holds stays as it is, which keeps a fresh clone clean although
+every chapter runs in it.
 """
 
 import argparse
 import asyncio
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -41,6 +41,7 @@ TWIN_PROFILE = "light"  # what the committed twins show
 PARALLEL = 2
 HIDDEN = re.compile(r"(^|/)(\.|__pycache__/)")
 PAGE_WITH_CODE = re.compile(r"chapters/[\w.-]+")  # a shell splits or expands other names
+SEAL = re.compile(r'(?<="tdm_digest": ")\w*(?=")')
 CELL_TIMEOUT = 600 if PROFILE == TWIN_PROFILE else None  # seconds
 
 KERNEL_ENV = {
@@ -100,9 +101,9 @@ def files(folder: str, pattern: str = "*") -> list[Path]:
 
 @cache
 def surroundings() -> str:
-    """A hash of all that any chapter may read, besides its own text."""
-    inputs = [*files("tdmlib", "*.py"), *files("configs"), *files("data")]
-    return sha256(*map(file_hash, [*inputs, ROOT / "constraints.txt"]))
+    """A hash of all that any chapter may read, besides its own text, and of how it is run."""
+    inputs = [path for folder in ("tdmlib", "configs", "data") for path in files(folder)]
+    return sha256(*map(file_hash, [*inputs, ROOT / "constraints.txt", ROOT / "tools/book.py"]))
 
 
 def read_text(path: Path) -> str:
@@ -155,10 +156,15 @@ def read_notebook(path: Path):
     return nbformat.read(path, as_version=4)
 
 
-def stored_digest(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("tdm_digest")
+def sealed(text: str, digest: str) -> str:
+    """A notebook with a hash of its own text and of all that it was made from."""
+    return SEAL.sub(sha256(digest, SEAL.sub("", text)), text)
+
+
+def is_intact(path: Path, digest: str) -> bool:
+    """Whether a notebook is there as it was executed: neither stale nor edited nor damaged."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return SEAL.search(text) is not None and text == sealed(text, digest)
 
 
 def replace(path: Path, text: str) -> None:
@@ -175,8 +181,8 @@ def normalised(notebook, digest: str) -> str:
         cell.id = f"{position:03d}-{sha256(cell.source)[:8]}"
         cell.metadata.pop("execution", None)
     notebook.metadata.language_info.pop("version", None)
-    notebook.metadata["tdm_digest"] = digest
-    return jupytext.writes(notebook, fmt="ipynb").rstrip("\n") + "\n"
+    notebook.metadata["tdm_digest"] = ""
+    return sealed(jupytext.writes(notebook, fmt="ipynb").rstrip("\n") + "\n", digest)
 
 
 class ChapterFailed(Exception):
@@ -267,7 +273,7 @@ async def execute_all(stale: list[Chapter]) -> None:
 
 
 def is_stale(chapter: Chapter) -> bool:
-    return stored_digest(chapter.executed) != chapter.digest()
+    return not is_intact(chapter.executed, chapter.digest())
 
 
 def refresh(selected: list[Chapter], force: bool = False) -> None:
@@ -280,7 +286,7 @@ def refresh(selected: list[Chapter], force: bool = False) -> None:
                 runner.run(execute_all(stale))
     finally:
         for chapter in selected:
-            outdated = force or stored_digest(chapter.twin) != chapter.digest()
+            outdated = force or not is_intact(chapter.twin, chapter.digest())
             if outdated and not is_stale(chapter) and PROFILE == TWIN_PROFILE:
                 replace(chapter.twin, chapter.executed.read_text(encoding="utf-8"))
                 print(f"wrote {chapter.twin.relative_to(ROOT)}")
@@ -342,7 +348,10 @@ def twin_faults(chapter: Chapter) -> list[str]:
     """How a twin differs from its source, cell by cell, and from the library around it."""
     if not chapter.twin.is_file():
         return [f"{chapter.twin.name} is missing"]
-    twin = read_notebook(chapter.twin)
+    try:
+        twin = read_notebook(chapter.twin)
+    except Exception:  # nbformat has no one error for what is no notebook
+        return [f"{chapter.twin.name} is damaged"]
     source = read_source(chapter)
     faults = []
     if len(twin.cells) != len(source.cells):
@@ -353,8 +362,9 @@ def twin_faults(chapter: Chapter) -> list[str]:
             for part in ("cell_type", "source", "metadata")
             if mine[part] != theirs[part]
         ]
-    if twin.metadata.get("tdm_digest") != chapter.digest(TWIN_PROFILE):
-        faults.append(f"{chapter.twin.name} is stale: text, library, data or versions changed")
+    if not is_intact(chapter.twin, chapter.digest(TWIN_PROFILE)):
+        reason = "text, library, data or versions changed, or it was edited"
+        faults.append(f"{chapter.twin.name} is stale: {reason}")
     return faults
 
 

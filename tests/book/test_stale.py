@@ -6,7 +6,8 @@ import nbformat
 import pytest
 from conftest import CHAPTER
 
-STALE = "01_toy.ipynb is stale: text, library, data or versions changed"
+STALE = "01_toy.ipynb is stale: text, library, data or versions changed, or it was edited"
+DAMAGED = ["", "{}", "[]", "<<<<<<< HEAD\n{}\n", '{"cells": [']
 
 
 def test_nothing_runs_when_nothing_changed(project):
@@ -28,6 +29,8 @@ def test_a_library_edit_renews_the_output(project):
         "configs/new.yaml",
         "data/new.json",
         "tdmlib/deep/new.py",
+        "tdmlib/weights.npz",
+        "tools/book.py",
     ],
 )
 def test_every_input_counts(project, path):
@@ -89,6 +92,42 @@ def test_a_byte_order_mark_is_no_part_of_the_chapter(project):
     project.source.write_text(CHAPTER.replace("the library", "this library"), "utf-8-sig")
     assert project.executes()
     assert project.printed() == "this library says 1\n"
+    assert project.faults() == []
+
+
+@pytest.mark.parametrize("edit", [("says 1", "says 7"), ("print(", "print(1, ")])
+def test_an_edited_notebook_is_renewed_from_what_was_executed(project, edit):
+    before = project.twin.read_text()
+    project.twin.write_text(before.replace(*edit))
+    assert STALE in project.faults()
+    assert not project.executes()
+    assert project.twin.read_text() == before
+
+
+def test_a_notebook_that_another_machine_executed_is_left_alone(project):
+    tool = project.tool
+    [chapter] = tool.chapters()
+    theirs = tool.sealed(project.twin.read_text().replace("says 1", "says 1.0"), chapter.digest())
+    project.twin.write_text(theirs)
+    assert project.faults() == []
+    assert not project.executes()
+    assert project.twin.read_text() == theirs
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_notebook_is_told_and_renewed(project, damage):
+    before = project.twin.read_text()
+    project.twin.write_text(damage)
+    assert project.faults() == ["01_toy.ipynb is damaged"]
+    assert not project.executes()
+    assert project.twin.read_text() == before
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_run_is_stale(project, damage):
+    [chapter] = project.tool.chapters()
+    chapter.executed.write_text(damage)
+    assert project.is_stale()
     assert project.faults() == []
 
 
