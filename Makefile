@@ -28,7 +28,7 @@ test: .venv/.installed  ## run every test, then every notebook
 		{ test -z "$$training" || $(NBVAL) --nbval-lax $$training; }
 
 chapter: .venv/.installed  ## NAME=01: execute that chapter and write its notebook
-	@$(BOOK) chapter "$(NAME)"
+	@$(BOOK) chapter "$$NAME"
 
 lab: .venv/.installed  ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=chapters $(if $(filter 0,$(shell id -u)),--allow-root)

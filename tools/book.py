@@ -1,20 +1,21 @@
 """Build the book: execute what is stale, keep the notebook twins, hand their outputs to Sphinx.
 
 A chapter is a MyST file `chapters/NAME.md`; its twin `chapters/NAME.ipynb` is the same chapter
-executed. What a chapter prints depends on more than its own text, so each run is filed under a
-digest of the chapter, the library, configs, data and the locked versions: edit any of them and
-the chapter runs again. The twin changes only when that digest does, which keeps a fresh clone
-clean although every chapter runs in it.
+executed. What a chapter prints depends on more than its own text, so each run is sealed with a
+digest of the chapter, the library, configs, data, this file and the locked versions: edit any of
+them and the chapter runs again. The seal covers the run itself, so a notebook that was edited or
+damaged is renewed. A twin whose seal holds stays as it is, which keeps a fresh clone clean although
+every chapter runs in it.
 """
 
 import argparse
 import asyncio
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,7 +28,9 @@ from typing import Any
 
 import yaml
 
+from tdmlib.errors import InputError
 from tdmlib.files import write_whole
+from tdmlib.notebook import profile
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
@@ -37,6 +40,8 @@ PROFILE = os.environ.get("TDM_PROFILE", "light")
 TWIN_PROFILE = "light"  # what the committed twins show
 PARALLEL = 2
 HIDDEN = re.compile(r"(^|/)(\.|__pycache__/)")
+PAGE_WITH_CODE = re.compile(r"chapters/[\w.-]+")  # a shell splits or expands other names
+SEAL = re.compile(r'(?<="tdm_digest": ")\w*(?=")')
 CELL_TIMEOUT = 600 if PROFILE == TWIN_PROFILE else None  # seconds
 
 KERNEL_ENV = {
@@ -96,9 +101,25 @@ def files(folder: str, pattern: str = "*") -> list[Path]:
 
 @cache
 def surroundings() -> str:
-    """A hash of all that any chapter may read, besides its own text."""
-    inputs = [*files("tdmlib", "*.py"), *files("configs"), *files("data")]
-    return sha256(*map(file_hash, [*inputs, ROOT / "constraints.txt"]))
+    """A hash of all that any chapter may read, besides its own text, and of how it is run."""
+    inputs = [path for folder in ("tdmlib", "configs", "data") for path in files(folder)]
+    return sha256(*map(file_hash, [*inputs, ROOT / "constraints.txt", ROOT / "tools/book.py"]))
+
+
+def read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+
+
+def read_yaml(path: Path, *, front_matter: bool = False) -> Any:
+    """What a file says in YAML, or what the header of a Markdown file does."""
+    try:
+        text = read_text(path)
+        if front_matter:
+            text = text.split("\n---", 1)[0] if text.startswith("---\n") else ""
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeError) as error:
+        reason = " ".join(str(error).split())
+        raise SystemExit(f"{path.relative_to(ROOT)} cannot be read: {reason}") from None
 
 
 def pages() -> list[str]:
@@ -111,7 +132,7 @@ def pages() -> list[str]:
         elif isinstance(node, list):
             yield from (page for value in node for page in walk(value))
 
-    return list(walk(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
+    return list(walk(read_yaml(ROOT / "_toc.yml")))
 
 
 def chapters() -> list[Chapter]:
@@ -119,10 +140,12 @@ def chapters() -> list[Chapter]:
     found = []
     for page in pages():
         source = ROOT / f"{page}.md"
-        text = source.read_text(encoding="utf-8") if source.is_file() else ""  # Sphinx will say so
-        front = text.split("\n---", 1)[0] if text.startswith("---\n") else ""
-        header = yaml.safe_load(front) or {}
-        if "kernelspec" in header:
+        # Sphinx will say which file is missing.
+        header = read_yaml(source, front_matter=True) if source.is_file() else None
+        if isinstance(header, dict) and "kernelspec" in header:
+            if not PAGE_WITH_CODE.fullmatch(page):
+                where = "in chapters/ itself, with a name of letters, digits and _ . - only"
+                raise SystemExit(f"{page}.md has code, so it must be {where}")
             found.append(Chapter(Path(page).name, header))
     return found
 
@@ -133,10 +156,15 @@ def read_notebook(path: Path):
     return nbformat.read(path, as_version=4)
 
 
-def stored_digest(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("tdm_digest")
+def sealed(text: str, digest: str) -> str:
+    """A notebook with a hash of its own text and of all that it was made from."""
+    return SEAL.sub(sha256(digest, SEAL.sub("", text)), text)
+
+
+def is_intact(path: Path, digest: str) -> bool:
+    """Whether a notebook is there as it was executed: neither stale nor edited nor damaged."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return SEAL.search(text) is not None and text == sealed(text, digest)
 
 
 def replace(path: Path, text: str) -> None:
@@ -153,17 +181,38 @@ def normalised(notebook, digest: str) -> str:
         cell.id = f"{position:03d}-{sha256(cell.source)[:8]}"
         cell.metadata.pop("execution", None)
     notebook.metadata.language_info.pop("version", None)
-    notebook.metadata["tdm_digest"] = digest
-    return jupytext.writes(notebook, fmt="ipynb").rstrip("\n") + "\n"
+    notebook.metadata["tdm_digest"] = ""
+    return sealed(jupytext.writes(notebook, fmt="ipynb").rstrip("\n") + "\n", digest)
 
 
 class ChapterFailed(Exception):
     """Says which cell, where it stands in the source, and why."""
 
 
+def read_source(chapter: Chapter):
+    import jupytext
+
+    return jupytext.reads(read_text(chapter.source), fmt="md")
+
+
+def line_of(cells: list, text: str) -> int:
+    """The line where the last of these cells begins; equal cells are told apart by their order."""
+    end = 0
+    for cell in cells:
+        begin = text.find("\n" + cell.source, end) + 1
+        end = begin + len(cell.source)
+    return text.count("\n", 0, begin) + 1
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Leaves signals to asyncio.Runner, which stops all chapters; a client would stop its own."""
+
+    def add_signal_handler(self, *_: Any) -> None:
+        raise RuntimeError  # as outside of the main thread, where clients do without
+
+
 async def execute(chapter: Chapter) -> str:
     """Run a chapter in a kernel of this very interpreter; returns the executed notebook."""
-    import jupytext
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
@@ -174,25 +223,30 @@ async def execute(chapter: Chapter) -> str:
             return KernelSpecManager(kernel_dirs=[])  # no kernel that someone registered
 
     digest = chapter.digest()
-    notebook = jupytext.read(chapter.source)
-    running: list[str] = []
+    notebook = read_source(chapter)
+    started: list[int] = []
+    kernel = ThisInterpreter(kernel_name="python3")
     client = NotebookClient(
         notebook,
-        kernel_name="python3",
-        kernel_manager_class=ThisInterpreter,
+        km=kernel,
         extra_arguments=["--log-level=ERROR"],  # else each kernel warns about its own transport
         timeout=CELL_TIMEOUT,
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(chapter.source.parent)}},
-        on_cell_start=lambda cell, cell_index: running.append(cell.source),
+        on_cell_start=lambda cell, cell_index: started.append(cell_index),
     )
     try:
         await client.async_execute(env=os.environ | KERNEL_ENV)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        before = chapter.source.read_text(encoding="utf-8").partition(running[-1])[0]
-        where = f"{chapter.source.relative_to(ROOT)}:{before.count(chr(10)) + 1}"
+        line = line_of(notebook.cells[: started[-1] + 1], read_text(chapter.source))
+        where = f"{chapter.source.relative_to(ROOT)}:{line}"
         raise ChapterFailed(f"{where}: this cell failed\n{error}") from None
+    finally:
+        if kernel.has_kernel:  # asked to end, or killed when the whole run is stopped
+            await kernel.shutdown_kernel(now=asyncio.current_task().cancelling() > 0)
+        if client.kc:
+            client.kc.stop_channels()
     return normalised(notebook, digest)
 
 
@@ -219,7 +273,7 @@ async def execute_all(stale: list[Chapter]) -> None:
 
 
 def is_stale(chapter: Chapter) -> bool:
-    return stored_digest(chapter.executed) != chapter.digest()
+    return not is_intact(chapter.executed, chapter.digest())
 
 
 def refresh(selected: list[Chapter], force: bool = False) -> None:
@@ -228,10 +282,11 @@ def refresh(selected: list[Chapter], force: bool = False) -> None:
     print(f"{len(selected) - len(stale)} chapters are fresh, {len(stale)} to execute", flush=True)
     try:
         if stale:
-            asyncio.run(execute_all(stale))
+            with asyncio.Runner(loop_factory=Loop) as runner:
+                runner.run(execute_all(stale))
     finally:
         for chapter in selected:
-            outdated = force or stored_digest(chapter.twin) != chapter.digest()
+            outdated = force or not is_intact(chapter.twin, chapter.digest())
             if outdated and not is_stale(chapter) and PROFILE == TWIN_PROFILE:
                 replace(chapter.twin, chapter.executed.read_text(encoding="utf-8"))
                 print(f"wrote {chapter.twin.relative_to(ROOT)}")
@@ -291,12 +346,13 @@ def build() -> None:
 
 def twin_faults(chapter: Chapter) -> list[str]:
     """How a twin differs from its source, cell by cell, and from the library around it."""
-    import jupytext
-
     if not chapter.twin.is_file():
         return [f"{chapter.twin.name} is missing"]
-    twin = read_notebook(chapter.twin)
-    source = jupytext.read(chapter.source)
+    try:
+        twin = read_notebook(chapter.twin)
+    except Exception:  # nbformat has no one error for what is no notebook
+        return [f"{chapter.twin.name} is damaged"]
+    source = read_source(chapter)
     faults = []
     if len(twin.cells) != len(source.cells):
         faults.append(f"{chapter.twin.name} has {len(twin.cells)} cells, not {len(source.cells)}")
@@ -306,8 +362,9 @@ def twin_faults(chapter: Chapter) -> list[str]:
             for part in ("cell_type", "source", "metadata")
             if mine[part] != theirs[part]
         ]
-    if twin.metadata.get("tdm_digest") != chapter.digest(TWIN_PROFILE):
-        faults.append(f"{chapter.twin.name} is stale: text, library, data or versions changed")
+    if not is_intact(chapter.twin, chapter.digest(TWIN_PROFILE)):
+        reason = "text, library, data or versions changed, or it was edited"
+        faults.append(f"{chapter.twin.name} is stale: {reason}")
     return faults
 
 
@@ -359,6 +416,7 @@ def main() -> None:
     notebooks.add_argument("kind", choices=["theory", "training"])
     arguments = parser.parse_args()
 
+    profile()  # refuses an unknown one
     BUILD.mkdir(exist_ok=True)
     with (BUILD / ".lock").open("w") as lock:  # a second build waits instead of interfering
         if arguments.command not in ("check", "notebooks"):
@@ -382,4 +440,13 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Both stop a build in the same way, also where a shell started it deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        print("stopped; what was executed is kept", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,89 +1,13 @@
 """What re-executes a chapter and what does not, in a small project of its own."""
 
-import json
 import shutil
-from pathlib import Path
-from types import ModuleType
 
+import nbformat
 import pytest
-from conftest import ROOT, load_tool
+from conftest import CHAPTER
 
-CHAPTER = """---
-jupytext:
-  formats: md:myst,ipynb
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-# Toy
-
-```{code-cell} ipython3
-import tdmlib
-
-print("the library says", tdmlib.VALUE)
-```
-"""
-
-
-class Project:
-    """A book of one chapter, beside a library of one line."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.source = root / "chapters" / "01_toy.md"
-        self.twin = root / "chapters" / "01_toy.ipynb"
-        self.library = root / "tdmlib" / "__init__.py"
-
-    @property
-    def tool(self) -> ModuleType:
-        """The tool as a new process would find the project."""
-        return load_tool(self.root)
-
-    def executes(self) -> bool:
-        tool = self.tool
-        stale = [chapter for chapter in tool.chapters() if tool.is_stale(chapter)]
-        tool.refresh(tool.chapters())
-        return bool(stale)
-
-    def is_stale(self) -> bool:
-        tool = self.tool
-        return all(map(tool.is_stale, tool.chapters()))
-
-    def faults(self) -> list[str]:
-        tool = self.tool
-        return [fault for chapter in tool.chapters() for fault in tool.twin_faults(chapter)]
-
-    def printed(self) -> str:
-        cells = json.loads(self.twin.read_text())["cells"]
-        return "".join(cells[1]["outputs"][0]["text"])
-
-
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("executed")
-    shutil.copytree(ROOT / "tools", root / "tools")
-    shutil.copytree(ROOT / "chapters" / "_static", root / "chapters" / "_static")
-    shutil.copy(ROOT / "_config.yml", root)
-    (root / "constraints.txt").write_text("numpy==2\n")
-    (root / "references.bib").write_text("")
-    (root / "_toc.yml").write_text("format: jb-book\nroot: chapters/01_toy\n")
-    project = Project(root)
-    project.source.write_text(CHAPTER)
-    project.library.parent.mkdir()
-    project.library.write_text("VALUE = 1\n")
-    assert project.executes()
-    assert project.printed() == "the library says 1\n"
-    return root
-
-
-@pytest.fixture
-def project(executed: Path, tmp_path: Path) -> Project:
-    return Project(shutil.copytree(executed, tmp_path / "project"))
+STALE = "01_toy.ipynb is stale: text, library, data or versions changed, or it was edited"
+DAMAGED = ["", "{}", "[]", "<<<<<<< HEAD\n{}\n", '{"cells": [']
 
 
 def test_nothing_runs_when_nothing_changed(project):
@@ -92,19 +16,28 @@ def test_nothing_runs_when_nothing_changed(project):
 
 def test_a_library_edit_renews_the_output(project):
     project.library.write_text("VALUE = 2\n")
-    assert project.faults() == ["01_toy.ipynb is stale: text, library, data or versions changed"]
+    assert project.faults() == [STALE]
     assert project.executes()
     assert project.printed() == "the library says 2\n"
     assert project.faults() == []
 
 
 @pytest.mark.parametrize(
-    "path", ["constraints.txt", "configs/new.yaml", "data/new.json", "tdmlib/deep/new.py"]
+    "path",
+    [
+        "constraints.txt",
+        "configs/new.yaml",
+        "data/new.json",
+        "tdmlib/deep/new.py",
+        "tdmlib/weights.npz",
+        "tools/book.py",
+    ],
 )
 def test_every_input_counts(project, path):
     assert not project.is_stale()
     (project.root / path).parent.mkdir(exist_ok=True)
-    (project.root / path).write_text("changed")
+    with (project.root / path).open("a") as file:
+        file.write("# changed\n")
     assert project.is_stale()
 
 
@@ -144,25 +77,78 @@ def test_a_failing_cell_is_named_and_the_old_notebook_stays(project, capsys):
     assert sorted(project.source.parent.iterdir()) == files
 
 
+def test_the_second_of_two_equal_cells_is_named(project, capsys):
+    cell = "```{code-cell} ipython3\ncount += 1\nassert count < 3\n```\n"
+    first = "```{code-cell} ipython3\ncount = 1\n```\n"
+    text = f"{CHAPTER}\nMark:\ncount += 1\n\n{first}\n{cell}\n{cell}"
+    project.source.write_text(text)
+    with pytest.raises(SystemExit):
+        project.executes()
+    line = len(text.splitlines()) - 2
+    assert f"chapters/01_toy.md:{line}: this cell failed" in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_is_no_part_of_the_chapter(project):
+    project.source.write_text(CHAPTER.replace("the library", "this library"), "utf-8-sig")
+    assert project.executes()
+    assert project.printed() == "this library says 1\n"
+    assert project.faults() == []
+
+
+@pytest.mark.parametrize("edit", [("says 1", "says 7"), ("print(", "print(1, ")])
+def test_an_edited_notebook_is_renewed_from_what_was_executed(project, edit):
+    before = project.twin.read_text()
+    project.twin.write_text(before.replace(*edit))
+    assert STALE in project.faults()
+    assert not project.executes()
+    assert project.twin.read_text() == before
+
+
+def test_a_notebook_that_another_machine_executed_is_left_alone(project):
+    tool = project.tool
+    [chapter] = tool.chapters()
+    theirs = tool.sealed(project.twin.read_text().replace("says 1", "says 1.0"), chapter.digest())
+    project.twin.write_text(theirs)
+    assert project.faults() == []
+    assert not project.executes()
+    assert project.twin.read_text() == theirs
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_notebook_is_told_and_renewed(project, damage):
+    before = project.twin.read_text()
+    project.twin.write_text(damage)
+    assert project.faults() == ["01_toy.ipynb is damaged"]
+    assert not project.executes()
+    assert project.twin.read_text() == before
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_run_is_stale(project, damage):
+    [chapter] = project.tool.chapters()
+    chapter.executed.write_text(damage)
+    assert project.is_stale()
+    assert project.faults() == []
+
+
+def test_a_run_is_kept_without_its_times(project):
+    tool = project.tool
+    notebook = tool.read_notebook(project.twin)
+    notebook.cells[1].metadata["execution"] = {"iopub.execute_input": "2026-01-01T00:00:00Z"}
+    [chapter] = tool.chapters()
+    assert tool.normalised(notebook, chapter.digest()) == project.twin.read_text()
+
+
+def test_a_twin_has_the_metadata_and_cells_of_its_source(project):
+    twin = nbformat.read(project.twin, as_version=4)
+    twin.cells[1].metadata["tags"] = ["hide-input"]
+    nbformat.write(twin, project.twin)
+    assert "01_toy.ipynb: metadata of cell 1 differs from the source" in project.faults()
+    del twin.cells[0]
+    nbformat.write(twin, project.twin)
+    assert "01_toy.ipynb has 1 cells, not 2" in project.faults()
+
+
 def test_a_stale_twin_is_told_cell_by_cell(project):
     project.source.write_text(CHAPTER.replace("the library says", "it says"))
     assert "01_toy.ipynb: source of cell 1 differs from the source" in project.faults()
-
-
-def test_pages_follow_the_library(project, capsys):
-    page = project.root / "_build" / "html" / "chapters" / "01_toy.html"
-    project.tool.build()
-    assert "the library says 1" in page.read_text()
-    project.library.write_text("VALUE = 2\n")
-    project.tool.build()
-    assert "the library says 2" in page.read_text()
-    capsys.readouterr()
-    project.tool.build()
-    assert "nothing changed" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("path", ["_config.yml", "chapters/_static/book.css", "references.bib"])
-def test_pages_follow_the_settings(project, path):
-    before = project.tool.html_digest()
-    (project.root / path).write_text("changed")
-    assert project.tool.html_digest() != before
