@@ -1,11 +1,14 @@
 """The committed notebooks show the sources beside them, executed by the library beside them."""
 
 import json
+import re
 
+import jupytext
 from conftest import load_tool
 
 book = load_tool()
 MEGABYTE = 1_000_000
+SHOWN = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def test_twin_shows_its_source(chapter):
@@ -28,3 +31,12 @@ def test_twin_has_no_warnings_errors_or_private_paths(chapter):
 
 def test_twin_is_small(chapter):
     assert chapter.twin.stat().st_size < MEGABYTE
+
+
+def test_code_is_no_wider_than_the_page(chapter):
+    cells = [c for c in jupytext.read(chapter.source).cells if c.cell_type == "code"]
+    assert [line for c in cells for line in c.source.splitlines() if len(line) > 88] == []
+    outputs = [o for c in book.read_notebook(chapter.twin).cells for o in c.get("outputs", [])]
+    texts = [o.get("data", {}).get("text/markdown", "") for o in outputs]
+    code = [block for text in texts for block in SHOWN.findall(text)]
+    assert [line for block in code for line in block.splitlines() if len(line) > 92] == []
