@@ -134,12 +134,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
     arguments = parser.parse_args()
     quick, count = arguments.quick, 2000 if arguments.quick else 50_000
+    work = arguments.work / "quick" if quick else arguments.work
     torch.set_flush_denormal(True)
 
     wanted = {f"tdm{steps}": {"steps": steps} for steps in STUDENT_STEPS} | VARIANTS
     with ThreadPoolExecutor(PARALLEL) as pool:
         trained = {
-            (name, seed): pool.submit(train, arguments.work, name, seed, quick, **choices)
+            (name, seed): pool.submit(train, work, name, seed, quick, **choices)
             for (name, choices), seed in product(wanted.items(), SEEDS)
         }
         trained = {key: future.result() for key, future in trained.items()}

@@ -144,7 +144,7 @@ def _heights(plan: MergePlan) -> list[tuple[tuple[int, int], int]]:
 
 
 def merge_arcs(plans: dict[str, MergePlan]):
-    """Merge plans as arcs over the levels t, noise at the right; darker if more must come first."""
+    """Merge plans as arcs over the levels t, noise at the right; darker after a longer chain."""
     fig, axes = plt.subplots(len(plans), 1, figsize=(WIDTH, 1.25 * len(plans)), sharex=True)
     for ax, (name, plan) in zip(np.atleast_1d(axes), plans.items(), strict=True):
         (low, high), heights = plan.span, _heights(plan)

@@ -18,9 +18,9 @@ def verdict(lam: float, boundaries: tuple[float, float]) -> str:
     """Which phase λ is in, and what is proved there."""
     boot, vanilla = boundaries
     if lam <= boot:
-        return f"λ ≤ {boot:.4f}: sequential BOOT is the best of all plans (Gao and Li, Thm. 4.3)"
+        return f"λ ≤ {boot:.4f}: no plan beats sequential BOOT (Gao and Li, Thm. 4.3, sharpened)"
     if lam >= vanilla:
-        return f"λ ≥ {vanilla:.4f}: vanilla is the best of all plans (Gao and Li, Thm. 4.2)"
+        return f"λ ≥ {vanilla:.4f}: no plan beats vanilla (Gao and Li, Thm. 4.2, sharpened)"
     return (
         f"{boot:.4f} < λ < {vanilla:.4f}: mixed phase, where no canonical strategy is proved best"
     )

@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from textwrap import shorten
 
 import torch
 import yaml
@@ -21,9 +20,10 @@ from tdmlib.resources import find
 
 # What must be the same for a resumed run to end as one that was never stopped.
 SAME = re.compile(
-    r"(model|data|seed_everything|threads)\b"
-    r"|trainer\.(max_|precision|accumulate|gradient_clip|limit_train|overfit)"
+    r"(model|data|optimizer|lr_scheduler|seed_everything|threads)\b"
+    r"|trainer\.((max|min)_(epochs|steps)|precision|accumulate|gradient_clip|limit_train|overfit)"
 )
+ANEW = "to start anew, move its folder away and leave out --ckpt_path"
 
 
 class StopBetweenUpdates(Callback):
@@ -37,7 +37,7 @@ class StopBetweenUpdates(Callback):
             raise KeyboardInterrupt
         self.asked = True
 
-    def on_train_start(self, *_):
+    def setup(self, *_, **__):
         self.begun = True
 
     def on_train_batch_end(self, *_):
@@ -57,13 +57,13 @@ class SameConfig(Callback):
     def check(self, checkpoint: dict, path: Path) -> None:
         theirs = checkpoint.get("callbacks", {}).get(self.state_key)
         if theirs is None:
-            raise InputError(f"{str(path)!r} was not made by tdm fit; leave out --ckpt_path")
+            raise InputError(f"{str(path)!r} holds no configuration to go on with; {ANEW}")
         for key in {**self.config, **theirs}:
             there, here = (config.get(key, "not set") for config in (theirs, self.config))
             if there != here:
                 raise InputError(
                     f"the checkpoint was made with {key} = {there}, this run has {here}; resume "
-                    "with the same settings, or start anew without --ckpt_path"
+                    f"with the same settings, or, {ANEW}"
                 )
 
 
@@ -99,14 +99,15 @@ class TdmCLI(LightningCLI):
         """Before anything is written: is there something to go on with, or to lose?"""
         same = SameConfig(self.config.fit.as_dict())
         self.trainer.callbacks.append(same)
-        if (wanted := self.config.fit.ckpt_path) is None:
-            if self.last.is_file():
-                raise InputError(
-                    f"{str(self.last.parent)!r} holds a run already: --ckpt_path last goes on with "
-                    "it; to start anew, move that folder away"
-                )
+        wanted = self.config.fit.ckpt_path
+        path = self.last if wanted == "last" else wanted and Path(wanted)
+        if self.last.is_file() and not (path and path.exists() and self.last.samefile(path)):
+            raise InputError(
+                f"{str(self.last.parent)!r} holds a run already: --ckpt_path last goes on with it; "
+                f"{ANEW}"
+            )
+        if path is None:
             return
-        path = self.last if wanted == "last" else Path(wanted)
         checkpoint = _checkpoint(path)
         same.check(checkpoint, path)
         self.model.on_load_checkpoint(checkpoint)
@@ -120,7 +121,9 @@ class TdmCLI(LightningCLI):
 
     def fit(self, model, **kwargs):
         (stop,) = (c for c in self.trainer.callbacks if isinstance(c, StopBetweenUpdates))
-        before = signal.signal(signal.SIGINT, stop.ask)
+        before = signal.getsignal(signal.SIGINT)
+        if before != signal.SIG_IGN:  # as for a job in the background
+            signal.signal(signal.SIGINT, stop.ask)
         try:
             self.trainer.fit(model, **kwargs)
         except SystemExit:  # what Lightning makes of Ctrl-C
@@ -144,18 +147,17 @@ class TdmCLI(LightningCLI):
 
 def _checkpoint(path: Path) -> dict:
     """A checkpoint's content. Raises InputError for a missing, cut or foreign file."""
-    anew = "leave out --ckpt_path to start anew"
     if not path.is_file():
-        raise InputError(f"no checkpoint {str(path)!r} to resume from; {anew}")
+        raise InputError(f"no checkpoint {str(path)!r} to resume from; leave out --ckpt_path")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # on foreign bytes an unpickler may raise anything
-        raise InputError(f"{str(path)!r} is cut short or no checkpoint; {anew}") from None
+        raise InputError(f"{str(path)!r} is cut short or no checkpoint; {ANEW}") from None
     missing = {"state_dict", "optimizer_states", "loops"}.difference(
         checkpoint if isinstance(checkpoint, dict) else ()
     )
     if missing:
-        raise InputError(f"{str(path)!r} is no checkpoint of a training run; {anew}")
+        raise InputError(f"{str(path)!r} is no checkpoint of a training run; {ANEW}")
     return checkpoint
 
 
@@ -177,18 +179,18 @@ def _brief(message: str) -> str:
         r"Expected an? (.*)\. Got", essay
     )
     if not (given and expected):
-        return shorten(message, 300, placeholder=" …")
-    value = shorten(given[1], 80, placeholder=" …")
+        return f"{message:.300}"
+    value = given[1]
     problems = re.findall(r"Problem with given class_path '(.+)':\n\s*(?:- )?(.+)", essay)
     if value.startswith("Namespace(") and problems:
         return "{}: {}".format(*problems[-1])
     if nested := re.fullmatch(r"NestedArg\(key='(.*)', val='?(.*?)'?\)", value):
         key, value = f"{key}.{nested[1]}", nested[2]
     if literal := re.search(r"Literal\[(.*?)\]", expected[1]):
-        return f"{key} = {value}: choose one of {literal[1]}"
+        return f"{key} = {value:.80}: choose one of {literal[1]}"
     names = re.findall(r"[\w.]+(?='>|\])", expected[1])
     types = dict.fromkeys("null" if name == "NoneType" else name for name in names)
-    return f"{key} = {value}: expected {' or '.join(types) or expected[1]}"
+    return f"{key} = {value:.80}: expected {' or '.join(types) or expected[1]}"
 
 
 def _with_shipped_configs(arguments: list[str]) -> list[str]:
@@ -235,12 +237,12 @@ def run(arguments: list[str]) -> None:
     except ArgumentError as error:
         raise _cause(error) or InputError(_brief(str(error))) from None
     except (
-        MisconfigurationException, ValueError, TypeError, OSError, RuntimeError, ModuleNotFoundError
+        MisconfigurationException, ValueError, TypeError, RuntimeError, ModuleNotFoundError
     ) as error:  # fmt: skip
         if (cause := _cause(error)) is None and stop.begun:
             raise
-        # before the first update whatever goes wrong is the configuration's
-        raise cause or InputError(_brief(str(error))) from None
+        # before the training is set up whatever goes wrong is the configuration's
+        raise cause or InputError(_brief(str(error) or type(error).__name__)) from None
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ from tdmlib.schedules import Schedule
 
 
 def reals(name: str, values) -> np.ndarray:
-    """`values` as float64. Raises InputError for complex numbers, truth values, text and dates."""
+    """`values` as float64. Raises InputError for arrays of anything but real numbers."""
     try:
         values = np.asarray(values)
         if values.dtype.kind in "fiuO":

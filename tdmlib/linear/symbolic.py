@@ -60,7 +60,7 @@ def contraction() -> dict[str, sp.Eq]:
     area = alpha_ * sigma - alpha * sigma_  # v_{t−1} × v_t over √λ
     cos = sp.Symbol(r"{\cos\angle}", positive=True)
     return asserted(
-        where={cos: INNER / sp.sqrt(V * V_)} | LENGTHS,
+        where={cos: (INNER / sp.sqrt(V * V_)).subs(LENGTHS), **LENGTHS},
         output_variance=(r"A_t^2\, \lVert{v_t}\rVert^2", (INNER / V) ** 2 * V, V_ * cos**2),
         sine=(r"\sin^2\angle", 1 - cos**2, lam * area**2 / (V * V_)),
     )

@@ -43,7 +43,7 @@ def classes_of(x, labels) -> np.ndarray:
 
 
 def within(x, labels=None) -> float:
-    """The unbiased mean of k over pairs of different draws behind the rows of x (n, d).
+    """An unbiased estimate of E k(x, x′) over independent draws from the law behind x (n, d).
 
     Rows drawn independently: the mean over pairs of different rows. Rows drawn with a fixed number
     of each class, which `labels` (n,) names: pairs of one class are then rarer among different rows

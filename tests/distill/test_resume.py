@@ -141,9 +141,12 @@ def test_any_training_refuses_what_is_not_its_own(finished, teacher, tmp_path, m
     refused(capfd, "noise = 0.1, this run has 5", *fit, "--ckpt_path=last",
             "--model.init_args.noise=5")  # fmt: skip
     foreign = finished / "runs/digits_tdm/last.ckpt"
+    refused(capfd, "holds a run already", *fit, f"--ckpt_path={foreign}")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     refused(capfd, "model.class_path", *fit, f"--ckpt_path={foreign}")
     torch.save({"state_dict": {}, "optimizer_states": [], "loops": {}}, "bare.ckpt")
-    refused(capfd, "was not made by tdm fit", *fit, "--ckpt_path=bare.ckpt")
+    refused(capfd, "holds no configuration", *fit, "--ckpt_path=bare.ckpt")
 
 
 def test_a_new_run_does_not_replace_an_earlier_one(finished, teacher, monkeypatch, capfd):
