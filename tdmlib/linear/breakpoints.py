@@ -5,6 +5,8 @@ A_T, so its operator is A_T ∏ f(P_group) with f(x) = (1 − γ_T) x + γ_T. Va
 sequential BOOT is T − 1 of them; both optimal phases are within reach, at any T.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from tdmlib.linear.merging import MergePlan
@@ -19,7 +21,7 @@ def breakpoint_plan(levels, T: int) -> MergePlan:
     The empty list is vanilla, all levels are sequential BOOT.
     """
     ends = [T - 1, *reversed(levels), 0]
-    sizes = [high - low for high, low in zip(ends[:-1], ends[1:], strict=True)]
+    sizes = [high - low for high, low in pairwise(ends)]
     return MergePlan((0, *(k for size in sizes for k in [0] * size + [size + 1])))
 
 
