@@ -1,12 +1,12 @@
-"""Random schedules, variances and plans for hypothesis."""
+"""Random schedules, variances and plans for hypothesis, and what every plan leaves."""
 
 import numpy as np
 from hypothesis import strategies as st
 
-from tdmlib.linear import all_plans
+from tdmlib.linear import all_plans, evaluate, phase_boundaries
 from tdmlib.schedules import Schedule
 
-PLANS = {T: list(all_plans(T)) for T in range(2, 7)}
+PLANS = {T: list(all_plans(T)) for T in range(2, 8)}
 
 
 @st.composite
@@ -22,3 +22,26 @@ def schedules(draw, least=2, most=6):
 
 variances = st.floats(1e-3, 1e3)
 times = st.sampled_from([0.0, 1e-3, 0.1, 0.5, 2.0, 6.4])
+seeds = st.integers(0, 2**32 - 1)
+
+
+def instances(schedule, seed, count):
+    """Random (λ, s), each of shape (count,): anywhere, in the mixed phase, and around its ends."""
+    rng = np.random.default_rng(seed)
+    ends = phase_boundaries(schedule)
+    edges = np.nextafter(rng.choice(ends, count), rng.choice([0, np.inf], count))
+    wide = 10 ** rng.uniform(-3, 3, count) * (rng.random(count) < 0.95)
+    kinds = [wide, rng.uniform(*ends, count), rng.choice(ends, count), edges]
+    lam = np.choose(rng.choice(4, count, p=[0.35, 0.45, 0.1, 0.1]), kinds)
+    return lam, 10 ** rng.uniform(-4, 2, count) * (rng.random(count) < 0.95)
+
+
+def every_operator(schedule, lam, s, budget="merge"):
+    """What each plan over all steps leaves, shape (plans, …): the exhaustive oracle, T ≤ 7."""
+    shared = budget == "total"
+    return np.array(
+        [
+            evaluate(plan, schedule, lam, s / len(plan.merges) if shared else s)
+            for plan in PLANS[schedule.T]
+        ]
+    )
