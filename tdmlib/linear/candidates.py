@@ -149,9 +149,9 @@ def closest_operators(ends, target: np.ndarray) -> np.ndarray:
     """
     T, g = len(ends[0].gamma), ends[0].gamma[-1]
     best = ends[0].operator()
-    for m, a, b in product(range(2, T), ends, ends):
+    for m, a, b in product(range(1, T), ends, ends):
         left, right = a.products[0, 1:m], b.plans[m, m - 1 : 0 : -1]
-        rows = np.concatenate([left * right, merge(left, right, a.gamma[m - 1])])
+        rows = np.concatenate([a.products[:1, m], left * right, merge(left, right, a.gamma[m - 1])])
         for end in ends:
             operators = merge(rows, end.plans[T, T - m], g)
             nearest = np.abs(operators - target).argmin(axis=0)

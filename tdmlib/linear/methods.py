@@ -111,7 +111,7 @@ def _pareto(problem: Problem, cap: int | None) -> Found:
         return _segment_by_segment(problem, cap)
     students = [_canonical(problem, name) for name in STRATEGIES]
     errors = [coarse.operator(plans) - coarse.target for plans in students]
-    for _ in range(2):
+    for _ in range(2 if problem.merges is None else 1):
         gradients = coarse.input_variance * np.abs(errors)  # of ½ W₂²
         keep = pareto.ParetoFront(coarse.steps, coarse.gamma[-1], coarse.outlook[0], gradients, cap)
         if plans := _searched(coarse, keep):
@@ -141,7 +141,7 @@ def _searched(problem: Problem, keep: Keep) -> Plans | None:
 
 
 def _segment_by_segment(problem: Problem, cap: int) -> Found:
-    """Each segment on its own; without given cuts, at those that serve the spectrum best of some."""
+    """Each segment on its own; cuts that are not given are the best of some for the spectrum."""
     if problem.cuts is None:
         some = problem.coarser(4).lam  # each has best cuts of its own
         ends = [end for k in range(len(some)) for end in replace(problem, lam=some).extremes(k)]
