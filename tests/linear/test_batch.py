@@ -33,7 +33,7 @@ def test_a_batch_is_never_falsely_certified(method, schedule, seed, reference):
     root = np.sqrt(marginal_variance(schedule, lam)[-1])
     every = strategies.every_operator(schedule, lam, s)
     least = root * np.abs(every - target).min(axis=0)
-    rounding = 1e-13 * root * target + 1e-300
+    rounding = 1e-13 * (root * target + least)
     batch = optimal_plans(schedule, lam, s, method=method, reference=reference)
     assert (batch.error >= least - rounding).all()
     assert (batch.lower_bound <= least + rounding).all()

@@ -92,9 +92,7 @@ def test_suffix_products_are_composites():
 @given(strategies.schedules(), strategies.seeds)
 def test_the_search_finds_every_grouping_once(schedule, seed):
     lam, s = strategies.instances(schedule, seed, 3)[0], 0.3
-    found = GroupSearch(
-        step_operators(schedule, lam), residual(schedule, lam, s)[-1], keep_all
-    )
+    found = GroupSearch(step_operators(schedule, lam), residual(schedule, lam, s)[-1], keep_all)
     plans = [found.plan(k) for k in range(found.values.shape[1])]
     assert len(set(plans)) == len(plans) == 2 ** (schedule.T - 2)
     assert [len(plan.merges) for plan in plans] == found.merges.tolist()

@@ -20,7 +20,7 @@ from tdmlib.linear import (
     optimal_plan,
     optimal_student,
     phase_boundaries,
-    planning,
+    methods,
     w2_error,
 )
 from tdmlib.schedules import Schedule, cosine
@@ -36,8 +36,12 @@ def root_variance(schedule, lam):
 def least_errors(schedule, lam, s, reference, budget):
     """The least error of any plan for each (λ, s), and what rounding may make of it."""
     target = (composite if reference == "teacher" else flow_map)(schedule, lam)
-    operators, root = strategies.every_operator(schedule, lam, s, budget), root_variance(schedule, lam)
-    return root * np.abs(operators - target).min(axis=0), 1e-13 * root * target + 1e-300
+    operators, root = (
+        strategies.every_operator(schedule, lam, s, budget),
+        root_variance(schedule, lam),
+    )
+    least = root * np.abs(operators - target).min(axis=0)
+    return least, 1e-13 * (root * target + least)
 
 
 def verify(result, schedule, lam, s, least, rounding, **choice):
@@ -61,10 +65,10 @@ def student_error(plans, schedule, lam, s, reference="teacher", budget="merge"):
 @pytest.mark.parametrize(("reference", "budget"), CHOICES)
 def test_auto_is_never_falsely_certified(reference, budget, exhaustive, monkeypatch):
     # 2,000 cases; with the search through all plans switched off, `auto` works as it does for T > 9
-    monkeypatch.setattr(planning, "EXHAUSTIVE", exhaustive)
+    monkeypatch.setattr(methods, "EXHAUSTIVE", exhaustive)
     certified = []
 
-    @settings(max_examples=25)
+    @settings(max_examples=35 if budget == "merge" else 15)
     @given(strategies.schedules(most=7), strategies.seeds)
     def run(schedule, seed):
         lam, s = strategies.instances(schedule, seed, 10)
@@ -76,13 +80,15 @@ def test_auto_is_never_falsely_certified(reference, budget, exhaustive, monkeypa
             certified.append(result.certified)
 
     run()
-    assert len(certified) >= 250
+    assert len(certified) >= (350 if budget == "merge" else 150)
     assert all(certified) if exhaustive == 9 else np.mean(certified) > 0.4
 
 
 @pytest.mark.parametrize("method", ["interval", "breakpoints", "exhaustive"])
 @settings(max_examples=15)
-@given(schedule=strategies.schedules(most=6), seed=strategies.seeds, choice=st.sampled_from(CHOICES))
+@given(
+    schedule=strategies.schedules(most=6), seed=strategies.seeds, choice=st.sampled_from(CHOICES)
+)
 def test_nor_is_any_other_method(method, schedule, seed, choice):
     choice = dict(zip(("reference", "budget"), choice, strict=True))
     lam, s = strategies.instances(schedule, seed, 8)
@@ -94,14 +100,16 @@ def test_nor_is_any_other_method(method, schedule, seed, choice):
 
 
 @settings(max_examples=20)
-@given(schedule=strategies.schedules(most=6), seed=strategies.seeds, choice=st.sampled_from(CHOICES))
+@given(
+    schedule=strategies.schedules(most=6), seed=strategies.seeds, choice=st.sampled_from(CHOICES)
+)
 def test_one_plan_for_a_small_spectrum_is_the_best_of_all(schedule, seed, choice):
     choice = dict(zip(("reference", "budget"), choice, strict=True))
     lam, s = strategies.instances(schedule, seed, 3)[0], 0.4
     every = [
         student_error((plan,), schedule, lam, s, **choice) for plan in strategies.PLANS[schedule.T]
     ]
-    rounding = 1e-13 * np.sum(root_variance(schedule, lam) * flow_map(schedule, lam))
+    rounding = 1e-13 * (np.sum(root_variance(schedule, lam) * flow_map(schedule, lam)) + min(every))
     result = optimal_plan(schedule, lam, s, **choice)
     verify(result, schedule, lam, s, min(every), rounding, **choice)
     assert result.certified
@@ -170,9 +178,9 @@ def test_students_of_several_steps_against_every_one(method, schedule, seed, dat
     choice = {"reference": reference, "budget": budget}
     target = (composite if reference == "teacher" else flow_map)(schedule, lam)
     root = root_variance(schedule, lam)
-    rounding = 1e-13 * root * target + 1e-300
+    least = root * np.abs(S - target).min()
     result = optimal_student(schedule, lam, s, K, cuts=cuts, method=method, **choice)
-    verify(result, schedule, lam, s, root * np.abs(S - target).min(), rounding, **choice)
+    verify(result, schedule, lam, s, least, 1e-13 * (root * target + least), **choice)
     assert result.certified or method == "interval"
     assert [plan.span for plan in result.plans] == [*pairwise((0, *result.cuts, schedule.T))]
     assert cuts in (None, result.cuts)
@@ -198,7 +206,7 @@ def test_more_steps_come_closer():
 
 def test_the_published_experiment():
     schedule, s = cosine(32), 6.4
-    for lam in (0.2, 0.5, 1.0, phase_boundaries(schedule)[0]):
+    for lam in (0.2, 0.5, 1.0, 1.05):
         for method in ("auto", "interval", "breakpoints"):
             result = optimal_plan(schedule, lam, s, method=method)
             assert result.certified and result.plan == canonical_plan("sequential_boot", 32)
@@ -235,7 +243,9 @@ def angles(first, last, T):
     return Schedule(alpha=np.cos(theta), sigma=np.sin(theta))
 
 
-@pytest.mark.parametrize("schedule", [cosine(1), cosine(2), cosine(12), angles(0.1, 1.3, 12)], ids=str)
+@pytest.mark.parametrize(
+    "schedule", [cosine(1), cosine(2), cosine(12), angles(0.1, 1.3, 12)], ids=str
+)
 @pytest.mark.parametrize("lam", [0.0, 1e-12, 1.3, 1e12])
 @pytest.mark.parametrize("s", [0.0, 1e3])
 @pytest.mark.filterwarnings("error")
@@ -247,9 +257,9 @@ def test_extreme_variances_times_and_schedules(schedule, lam, s):
         if schedule.T > 2:
             plans.append(canonical_plan("sequential_boot", schedule.T))
         others = [student_error((plan,), schedule, lam, s, **choice) for plan in plans]
-        rounding = 1e-12 * root_variance(schedule, lam) * flow_map(schedule, lam)
+        rounding = 1e-12 * (root_variance(schedule, lam) * flow_map(schedule, lam) + result.error)
         verify(result, schedule, lam, s, result.error, rounding, **choice)
-        assert result.error <= min(others) + rounding
+        assert result.error <= min(others) + rounding + 1e-15
         low, high = result.bounds
         assert low <= result.operator * (1 + 1e-12) and result.operator <= high * (1 + 1e-12)
 
