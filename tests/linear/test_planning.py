@@ -17,10 +17,10 @@ from tdmlib.linear import (
     evaluate,
     flow_map,
     marginal_variance,
+    methods,
     optimal_plan,
     optimal_student,
     phase_boundaries,
-    methods,
     w2_error,
 )
 from tdmlib.schedules import Schedule, cosine
@@ -291,7 +291,7 @@ def test_the_input_variance_weighs_the_coordinates():
 def test_a_result_says_what_it_is():
     result = optimal_student(cosine(6), 1.42, 0.5, 2, cuts=np.array([2]))
     assert result.cuts == (2,) and [plan.span for plan in result.plans] == [(0, 2), (2, 6)]
-    with pytest.raises(InputError, match="takes 2 steps; see .plans"):
+    with pytest.raises(InputError, match=r"takes 2 steps; see \.plans"):
         result.plan  # noqa: B018
     again = pickle.loads(pickle.dumps(result))
     assert again.plans == result.plans and again.bounds == result.bounds
