@@ -101,7 +101,7 @@ def test_extreme_variances_and_times(T):
 def test_bad_input_is_refused_in_one_line():
     schedule = cosine(4)
     for lam, s in ((-1, 1), (np.nan, 1), ("a", 1), (1, -1), (1, [1, np.nan]), (1, "1"), (1, None)):
-        with pytest.raises(InputError, match="[λs]"):
+        with pytest.raises(InputError, match=r"[λs]"):
             optimal_plans(schedule, lam, s)
     with pytest.raises(InputError, match=r"s of shape \(2,\) does not fit λ of shape \(3,\)"):
         optimal_plans(schedule, np.ones(3), np.ones(2))
