@@ -215,3 +215,22 @@ def training_curves(curves: dict[str, list], ylabels: dict[str, str], color: str
         ax.set(ylabel=ylabel, ylim=(0, None))
     np.atleast_1d(axes)[-1].set_xlabel("update")
     return fig
+
+
+def training_decay(times, curves: dict[str, tuple], ylabel: str):
+    """What is left of the start over training time: curves[label] = (flow, spread, runs).
+
+    `flow`, shape (n,), is drawn dashed; within flow · exp(±2 · spread) lies the grey band; `runs`,
+    shape (seeds, n), are thin lines.
+    """
+    fig, ax = plt.subplots()
+    for label, (flow, spread, runs) in curves.items():
+        ax.fill_between(times, flow * np.exp(-2 * spread), flow * np.exp(2 * spread),
+                        color="0.85", lw=0)  # fmt: skip
+        ax.plot(times, np.transpose(runs), color=COLORS["vanilla"], lw=0.8)
+        ax.plot(times, flow, color=COLORS["data"], ls="--", lw=1.2)
+        ax.annotate(label, (times[-1], flow[-1]), xytext=(4, 0), textcoords="offset points",
+                    va="center", annotation_clip=False)  # fmt: skip
+    ax.set(xlabel="training time s", ylabel=f"{ylabel} (log scale)", yscale="log")
+    ax.set_xlim(times[0], times[-1])
+    return fig
