@@ -143,7 +143,7 @@ def _matching(left: Kept, right: Kept, merges: int | None):
 
 
 def closest_operators(ends, target: np.ndarray) -> np.ndarray:
-    """For many instances, the closest of O(T²) operators: one side of the last merge is not thinned.
+    """For many instances, the closest of O(T²) operators, one side of the last merge unthinned.
 
     `ends` are tables of the smallest and the largest operators for n instances, `target` is (n,).
     """

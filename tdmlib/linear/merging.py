@@ -213,8 +213,8 @@ def merge(left, right, gamma):
 def evaluate(plan: MergePlan, schedule: Schedule, lam, s, rate: float = 2.0) -> np.ndarray:
     """The student's operator once `plan` has been carried out, s of training time a merge.
 
-    Returns the shape of `lam`, or what `lam` and an array `s` broadcast to. Raises InputError when the plan reaches beyond the schedule,
-    or for a bad λ, s or rate.
+    Returns the shape of `lam`, or what `lam` and an array `s` broadcast to. Raises InputError when
+    the plan reaches beyond the schedule, or for a bad λ, s or rate.
     """
     if plan.span[1] > schedule.T:
         raise InputError(f"the plan spans {plan.span}, the schedule ends at T = {schedule.T}")

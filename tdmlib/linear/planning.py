@@ -14,7 +14,7 @@ import numpy as np
 
 from tdmlib.errors import InputError, check_number
 from tdmlib.linear import breakpoints, candidates
-from tdmlib.linear.merging import MergePlan, canonical_plan
+from tdmlib.linear.merging import STRATEGIES, MergePlan, canonical_plan
 from tdmlib.linear.operators import marginal_variance, variances
 from tdmlib.linear.problem import Problem
 from tdmlib.linear.search import Search, keep_all
@@ -23,6 +23,8 @@ from tdmlib.schedules import Schedule
 METHODS = ("auto", "breakpoints", "interval", "pareto", "exhaustive")
 BUDGETS = ("merge", "total")
 EXHAUSTIVE = 9  # steps up to which all plans are tried
+COORDINATES = 64  # of a spectrum that a front tells apart
+CAP = 32
 INTERVAL = 1024  # and up to which `auto` pays O(T³)
 Plans = tuple[MergePlan, ...]
 
@@ -275,4 +277,27 @@ def _exhaustive(problem: Problem) -> Plans:
     )
 
 
-SOLVERS = {"interval": _interval, "breakpoints": _breakpoints, "exhaustive": _exhaustive}
+def _pareto(problem: Problem) -> Plans:
+    """Twice: the second time the front is thinned out along what the first left to be gained."""
+    coarse = problem.coarser(COORDINATES)
+    students = [(canonical_plan(name, problem.T),) for name in STRATEGIES]
+    deviations = [coarse.operator(plans) / coarse.teacher(0, problem.T) - 1 for plans in students]
+    for _ in range(2):
+        keep = pareto.ParetoFront(
+            coarse.outlook[0], coarse.teacher, coarse.sensitivity * np.abs(deviations), CAP
+        )
+        search = Search(coarse.steps, coarse.gamma, keep)
+        whole = search.all_plans(0, problem.T)
+        place = int(coarse.error(whole.values).argmin())
+        students.append((search.plan((0, problem.T, place)),))
+        deviations = [whole.values[:, place] / coarse.teacher(0, problem.T) - 1]
+        print(problem.error(problem.operator(students[-1])[:,None]), keep.capped)
+    return _best(problem, students)
+
+
+SOLVERS = {
+    "interval": _interval,
+    "breakpoints": _breakpoints,
+    "exhaustive": _exhaustive,
+    "pareto": _pareto,
+}

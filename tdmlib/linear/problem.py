@@ -62,6 +62,24 @@ class Problem:
         gap = operators - self.target[:, None]  # no operator of the linear regime is negative
         return np.sqrt(self.input_variance @ gap**2)
 
+    def teacher(self, i: int, j: int) -> np.ndarray:
+        """P_{i,j}, shape (d,)."""
+        return self.steps[i:j].prod(axis=0)
+
+    @property
+    def sensitivity(self) -> np.ndarray:
+        """What a relative deviation from the teacher adds to W₂², per its square, shape (d,)."""
+        return self.input_variance * self.teacher(0, self.T) ** 2
+
+    def coarser(self, d: int) -> "Problem":
+        """At most d coordinates: neighbours in λ are replaced by their median."""
+        if len(self.lam) <= d:
+            return self
+        groups = np.array_split(np.argsort(self.lam), d)
+        lam = np.array([np.median(self.lam[group]) for group in groups])
+        weight = np.array([self.input_variance[group].sum() for group in groups])
+        return replace(self, lam=lam, input_variance=weight)
+
     def shared(self, merges: int) -> "Problem":
         """A total budget, as it is for plans of that many merges."""
         return replace(self, s=self.s / merges, budget="merge", merges=merges)
