@@ -13,11 +13,12 @@ from tdmlib.linear import (
     evaluate,
     flow_map,
     marginal_variance,
+    optimal_student,
     phase_boundaries,
     step_operators,
 )
 from tdmlib.linear.symbolic.every_plan import operator
-from tdmlib.schedules import cosine
+from tdmlib.schedules import cosine, flow_matching, linear_beta
 
 
 def shared(plan, schedule, lam, s):
@@ -93,3 +94,39 @@ def test_against_the_flow_vanilla_stays_best_above_the_upper_boundary(schedule, 
     target = flow_map(schedule, lam)
     off = {p: abs(shared(p, schedule, lam, s) - target) for p in strategies.PLANS[schedule.T]}
     assert off[canonical_plan("vanilla", schedule.T)] <= min(off.values()) + 1e-14 * target
+
+
+@pytest.mark.parametrize("budget", ["merge", "total"])
+@pytest.mark.parametrize(
+    "schedule", [cosine(5), flow_matching(4), linear_beta().sub([0, 9, 99, 999])]
+)
+def test_one_step_more_never_hurts_in_a_pure_phase(schedule, budget):
+    boot, van = phase_boundaries(schedule)
+    for lam in (0.1 * boot, 0.8 * boot, boot, van, 1.3 * van, 9 * van):
+        for s in (0.05, 0.5, 2.0):
+            errors = [
+                optimal_student(schedule, lam, s, K, budget=budget, method="exhaustive").error
+                for K in range(1, schedule.T + 1)
+            ]
+            assert np.all(np.diff(errors) <= 1e-14 * (1 + lam)), (lam, s)
+
+
+def test_one_step_more_can_hurt_in_the_mixed_phase_and_against_the_flow():
+    schedule = cosine(5)
+    boot, van = phase_boundaries(schedule)
+    two, three = (optimal_student(schedule, (boot + van) / 2, 0.5, K).error for K in (3, 4))
+    assert two < three
+    flow = [optimal_student(schedule, 0.8, 0.5, K, reference="flow").error for K in range(1, 6)]
+    assert np.all(np.diff(flow) > 0)
+
+
+@pytest.mark.parametrize("lam", [0.2, 0.8, 3.0])
+@pytest.mark.parametrize("method", ["interval", "exhaustive"])
+def test_a_student_of_several_steps_puts_a_long_shared_time_into_one_merge(lam, method):
+    schedule, s, T = cosine(6), 2.0, 6
+    for K in range(1, T):
+        found = optimal_student(schedule, lam, s, K, budget="total", method=method)
+        merged = [plan.span for plan in found.plans if plan.merges]
+        lone = K - 1
+        assert merged == ([(lone, T)] if lam < 1 else [(0, T - lone)])
+        assert sum(len(plan.merges) for plan in found.plans) == 1

@@ -14,7 +14,7 @@ from tdmlib.linear import (
     symbolic,
 )
 from tdmlib.linear.symbolic import identities
-from tdmlib.schedules import Schedule, cosine
+from tdmlib.schedules import Schedule, cosine, flow_matching, linear_beta
 
 EACH = pytest.mark.parametrize("derive", symbolic.DERIVATIONS, ids=lambda f: f.__name__)
 
@@ -106,11 +106,6 @@ def test_the_wrong_best_plan_gets_no_certificate(monkeypatch):
             symbolic.certificates(phase, 3)
 
 
-def flow_matching(T):
-    u = np.arange(T + 1) / T
-    return Schedule((1 - u) / np.hypot(u, 1 - u), u / np.hypot(u, 1 - u))
-
-
 def test_the_derived_levels_are_the_extremes_of_flow_matching():
     found = symbolic.flow_matching_boundaries()
     forms = {name: sp.lambdify(sp.Symbol("T", positive=True), found[name].rhs)
@@ -131,12 +126,9 @@ def test_the_lower_boundary_falls_to_one_like_the_least_turn(family, least):
 def test_the_first_step_bounds_the_upper_boundary():
     for schedule in (cosine(7), flow_matching(9)):
         assert phase_boundaries(schedule)[1] >= (1 + 1 / schedule.alpha[1]) * (1 - 1e-14)
-    betas = np.linspace(1e-4, 0.02, 1000)
-    level = np.cumprod(1 - betas)
-    clean = np.concatenate([[1.0], level])
-    van = phase_boundaries(Schedule(np.sqrt(clean), np.sqrt(1 - clean)))[1]
-    assert np.isclose(van, 1 + 1 / np.sqrt(level[0]), rtol=1e-12)
-    thinned = level[::10]  # σ_0 > 0
-    ratio = np.sqrt((1 - thinned[0]) / (1 - thinned[1]))
-    van = phase_boundaries(Schedule(np.sqrt(thinned), np.sqrt(1 - thinned)))[1]
-    assert f"{van:.2f}" == "1.65" and np.isclose(van, 2 / (1 + ratio), rtol=1e-2)
+    whole = linear_beta()
+    assert np.isclose(phase_boundaries(whole)[1], 1 + 1 / whole.alpha[1], rtol=1e-12)
+    noisy_start = whole.sub(range(1, 1001, 10))
+    near = 2 / (1 + noisy_start.sigma[0] / noisy_start.sigma[1])
+    van = phase_boundaries(noisy_start)[1]
+    assert f"{van:.2f}" == "1.65" and np.isclose(van, near, rtol=1e-2)

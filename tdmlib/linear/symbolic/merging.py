@@ -108,6 +108,15 @@ def shared_time() -> dict[str, sp.Eq]:
     )
 
 
+def one_step_more() -> dict[str, sp.Eq]:
+    """What a student gains that keeps one teacher step a for itself instead of merging it.
+
+    Positive for a ≤ 1 and negative for a ≥ 1, at every merge above it as well: so the best student
+    of K + 1 steps is no further from the teacher than the best of K in a pure phase.
+    """
+    return asserted(kept=("f(ab) - a f(b)", f(a * b) - a * f(b), gamma * (1 - a)))
+
+
 def _chain(where, **sides):
     for _, _, right in sides.values():
         certified(right.subs(where))
