@@ -1,5 +1,6 @@
 """Part I: diffusion on Gaussian data, where every step is a linear operator."""
 
+from tdmlib.linear.batch import PlanBatch, optimal_plans
 from tdmlib.linear.merging import (
     STRATEGIES,
     MergePlan,
@@ -18,11 +19,14 @@ from tdmlib.linear.operators import (
     signal_noise,
     step_operators,
 )
-from tdmlib.linear.planning import phase_boundaries
+from tdmlib.linear.phases import phase_boundaries
+from tdmlib.linear.planning import PlanResult, optimal_plan, optimal_student
 
 __all__ = [
     "STRATEGIES",
     "MergePlan",
+    "PlanBatch",
+    "PlanResult",
     "all_plans",
     "canonical_plan",
     "composite",
@@ -30,6 +34,9 @@ __all__ = [
     "flow_map",
     "marginal_variance",
     "merge",
+    "optimal_plan",
+    "optimal_plans",
+    "optimal_student",
     "phase_boundaries",
     "residual",
     "signal_noise",
