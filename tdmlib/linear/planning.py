@@ -219,7 +219,24 @@ def _solve(problem: Problem, method: str) -> Plans:
     counts = problem.merge_counts
     if method != "exhaustive":
         counts = sorted({min(round(2 ** (k / 2)), counts[-1]) for k in range(24)})
-    return _best(problem, [solver(problem.shared(n)) for n in counts])
+    return _best(problem, [solver(problem.shared(n)) for n in counts] + _few_merges(problem))
+
+
+def _few_merges(problem: Problem) -> list[Plans]:
+    """Students that split a total time little: vanilla in each segment.
+
+    Where the cuts are free, in one segment, and teacher steps are the others.
+    """
+    T, K = problem.T, problem.K
+    choices = [(*range(1, k + 1), *range(k + T - K + 1, T)) for k in range(K)]
+    return [
+        tuple(_vanilla(i, j) for i, j in problem.segments(cuts))
+        for cuts in (choices if problem.cuts is None else [problem.cuts])
+    ]
+
+
+def _vanilla(i: int, j: int) -> MergePlan:
+    return MergePlan((0,) * (j - i) + ((j - i,) if j - i > 1 else ()), i)
 
 
 def _best(problem: Problem, students: list[Plans]) -> Plans:
@@ -291,7 +308,7 @@ def _pareto(problem: Problem) -> Plans:
         place = int(coarse.error(whole.values).argmin())
         students.append((search.plan((0, problem.T, place)),))
         deviations = [whole.values[:, place] / coarse.teacher(0, problem.T) - 1]
-        print(problem.error(problem.operator(students[-1])[:,None]), keep.capped)
+        print(problem.error(problem.operator(students[-1])[:, None]), keep.capped)
     return _best(problem, students)
 
 
