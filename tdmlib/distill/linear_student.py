@@ -24,23 +24,23 @@ def train(
     optimizer: type[torch.optim.Optimizer] = torch.optim.SGD,
     **options,
 ) -> Tensor:
-    """Minimise E(az − bz)² over a, from a = `start`, with b = `target` and z ~ N(0, `variance`).
+    """Minimise E(az − bz)² over a, from `start`, with b = `target` and z ~ N(0, `variance`).
 
-    The three broadcast; each entry is a student of its own. batch = None takes the expectation
-    (gradient descent), a number as many random z an update. `options` go to the optimiser.
-    Returns a before the first update and after each, shape (updates + 1, *broadcast shape).
+    The three broadcast; each entry is a student of its own. batch = None takes the
+    expectation (gradient descent), a number as many random z an update. `options` go to the
+    optimiser. Returns a before the first update and after each, (updates + 1, *their shape).
     Raises InputError for a negative number of updates or a batch below 1.
     """
     updates = check_number("updates", updates, 0, whole=True)
     start, target, scale = torch.broadcast_tensors(start, target, variance.sqrt())
     z = scale[None]  # one point with z² = E z² has the expected loss
     if batch is not None:
-        batch = check_number("batch", batch, 1, whole=True)
+        shape = check_number("batch", batch, 1, whole=True), *scale.shape
     path, a = [start], start.clone().requires_grad_()
     optimizer = optimizer([a], lr=lr, **options)
     for _ in range(updates):
         if batch is not None:
-            z = scale * torch.randn((batch, *scale.shape), generator=generator, dtype=scale.dtype)
+            z = scale * torch.randn(shape, generator=generator, dtype=scale.dtype)
         optimizer.zero_grad()
         (a * z - target * z).square().mean(0).sum().backward()
         optimizer.step()
@@ -48,11 +48,11 @@ def train(
     return torch.stack(path)
 
 
-def carry_out(plan: MergePlan, schedule: Schedule, lam, s: float, updates: int) -> np.ndarray:
+def carry_out(plan: MergePlan, schedule: Schedule, lam, s, updates: int) -> np.ndarray:
     """Train a student through `plan`, `updates` gradient steps of size s/updates a merge.
 
-    At every merge the student starts as the noisiest of the operators and learns their product.
-    Returns its operator, shape of `lam`: as `updates` grows, what `linear.evaluate` says.
+    At each merge the student starts as the noisiest of the operators and learns their
+    product. Returns its operator, shape of `lam`: as `updates` grows, `linear.evaluate`.
     Raises InputError for what `evaluate` refuses, or for `updates` below 1.
     """
     updates = check_number("updates", updates, 1, whole=True)
