@@ -67,5 +67,10 @@ def test_distances_and_curves_show_what_they_are_given():
     (ax,) = plots.distance_over_steps(teacher, {"TDM, 4 steps": (4, [1.2, 1.1])}, 0.9, "d").axes
     assert ax.lines[0].get_xydata().tolist() == [[1, 20], [2, 7], [25, 1.4]]
     assert ax.lines[1].get_xydata().tolist() == [[4, 1.2], [4, 1.1]]
+    flow, runs = np.array([1.0, 0.5]), np.array([[1.0, 0.4], [1.0, 0.6]])
+    (ax,) = plots.training_decay([0, 1], {"λ = 1": (flow, np.array([0, 0.1]), runs)}, "left").axes
+    assert [line.get_ydata().tolist() for line in ax.lines] == [*runs.tolist(), flow.tolist()]
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert np.isclose([band.min(), band.max()], [0.5 * np.exp(-0.2), 1]).all()
     (ax,) = plots.training_curves({"loss": [[[1, 3.0], [2, 2.0]]]}, {"loss": "loss"}).axes
     assert ax.lines[0].get_xydata().tolist() == [[1, 3], [2, 2]]
