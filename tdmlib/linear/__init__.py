@@ -19,10 +19,12 @@ from tdmlib.linear.operators import (
     step_operators,
 )
 from tdmlib.linear.planning import phase_boundaries
+from tdmlib.linear.spectra import Spectrum, read_array, read_spectrum, spectrum
 
 __all__ = [
     "STRATEGIES",
     "MergePlan",
+    "Spectrum",
     "all_plans",
     "canonical_plan",
     "composite",
@@ -31,8 +33,11 @@ __all__ = [
     "marginal_variance",
     "merge",
     "phase_boundaries",
+    "read_array",
+    "read_spectrum",
     "residual",
     "signal_noise",
+    "spectrum",
     "step_operators",
     "surrogate",
     "w2_error",
