@@ -1,5 +1,6 @@
 """Part I: diffusion on Gaussian data, where every step is a linear operator."""
 
+from tdmlib.linear.batch import PlanBatch, optimal_plans
 from tdmlib.linear.merging import (
     STRATEGIES,
     MergePlan,
@@ -18,12 +19,15 @@ from tdmlib.linear.operators import (
     signal_noise,
     step_operators,
 )
-from tdmlib.linear.planning import phase_boundaries
+from tdmlib.linear.phases import phase_boundaries
+from tdmlib.linear.planning import PlanResult, optimal_plan, optimal_student
 from tdmlib.linear.spectra import Spectrum, read_array, read_spectrum, spectrum
 
 __all__ = [
     "STRATEGIES",
     "MergePlan",
+    "PlanBatch",
+    "PlanResult",
     "Spectrum",
     "all_plans",
     "canonical_plan",
@@ -32,6 +36,9 @@ __all__ = [
     "flow_map",
     "marginal_variance",
     "merge",
+    "optimal_plan",
+    "optimal_plans",
+    "optimal_student",
     "phase_boundaries",
     "read_array",
     "read_spectrum",

@@ -7,6 +7,7 @@ for time s toward the target L·R leaves, by Prop. 3.3,
     merge(L, R; γ_j) = (1 − γ_j) L R + γ_j R.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
@@ -52,6 +53,23 @@ class MergePlan:
             depth += 1 - k if k else 1
         if depth != 1:
             raise InputError(f"a merge plan is one tree; this list of arities leaves {depth}")
+
+    @classmethod
+    def from_children(cls, root, children: Callable, start: int = 0) -> "MergePlan":
+        """The plan whose nodes are `root` and its descendants; `children(node)`, noisiest first.
+
+        A node without children is a teacher step.
+        """
+        arities, pending = [], [root]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, int):  # all that a merge takes has been listed
+                arities.append(node)
+            elif parts := children(node):
+                pending += [len(parts), *reversed(parts)]
+            else:
+                arities.append(0)
+        return cls(tuple(arities), start)
 
     @property
     def steps(self) -> int:
@@ -192,11 +210,11 @@ def merge(left, right, gamma):
     return right * (left + gamma * (1 - left))
 
 
-def evaluate(plan: MergePlan, schedule: Schedule, lam, s: float, rate: float = 2.0) -> np.ndarray:
+def evaluate(plan: MergePlan, schedule: Schedule, lam, s, rate: float = 2.0) -> np.ndarray:
     """The student's operator once `plan` has been carried out, s of training time a merge.
 
-    Returns the shape of `lam`. Raises InputError when the plan reaches beyond the schedule,
-    or for a bad λ, s or rate.
+    Returns the shape of `lam`, or what `lam` and an array `s` broadcast to. Raises InputError when
+    the plan reaches beyond the schedule, or for a bad λ, s or rate.
     """
     if plan.span[1] > schedule.T:
         raise InputError(f"the plan spans {plan.span}, the schedule ends at T = {schedule.T}")

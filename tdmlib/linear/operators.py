@@ -21,13 +21,17 @@ def reals(name: str, values) -> np.ndarray:
     raise InputError(f"{name} must be real numbers of the size of a float; these are not")
 
 
+def _nonnegative(name: str, values, what: str) -> np.ndarray:
+    values = reals(name, values)
+    bad = ~(values >= 0) | np.isinf(values)
+    if bad.any():
+        raise InputError(f"{name} = {values[bad].flat[0]:g}: {what} must be finite and ≥ 0")
+    return values
+
+
 def variances(lam, name: str = "λ") -> np.ndarray:
     """`lam` as float64. Raises InputError unless all are finite real numbers and ≥ 0."""
-    lam = reals(name, lam)
-    bad = ~(lam >= 0) | np.isinf(lam)
-    if bad.any():
-        raise InputError(f"{name} = {lam[bad].flat[0]:g}: a variance must be finite and ≥ 0")
-    return lam
+    return _nonnegative(name, lam, "a variance")
 
 
 def _levels(schedule: Schedule, lam) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -68,15 +72,22 @@ def step_operators(schedule: Schedule, lam) -> np.ndarray:
     return inner / (alpha[1:] ** 2 * lam + sigma[1:] ** 2)
 
 
-def residual(schedule: Schedule, lam, s: float, rate: float = 2.0) -> np.ndarray:
+def residual(schedule: Schedule, lam, s, rate: float = 2.0) -> np.ndarray:
     """What training time s leaves of the start: γ_t = exp(−rate · s · ‖v_t‖²) (Prop. 3.3).
 
     Gradient flow on E‖Âz_t − Bz_t‖² has rate 2; with a factor ½ before the loss it is 1.
-    Returns shape (T, *lam.shape); row t − 1 is γ_t. Raises InputError for s < 0 or rate ≤ 0.
+    `s` is a number or an array that broadcasts with `lam`. Returns shape (T, *broadcast shape);
+    row t − 1 is γ_t. Raises InputError for s < 0, rate ≤ 0 or shapes that do not broadcast.
     """
-    s, rate = (float(check_number(name, x, 0)) for name, x in (("s", s), ("rate", rate)))
+    s = float(check_number("s", s, 0)) if np.ndim(s) == 0 else _nonnegative("s", s, "a time")
+    rate = float(check_number("rate", rate, 0))
     if rate == 0:
         raise InputError("rate = 0: a gradient flow must flow; give the rate of yours, 2 or 1")
+    lam = variances(lam)
+    try:
+        lam = np.broadcast_to(lam, np.broadcast_shapes(lam.shape, np.shape(s)))
+    except ValueError:
+        raise InputError(f"s of shape {np.shape(s)} does not fit λ of shape {lam.shape}") from None
     return np.exp(-rate * s * marginal_variance(schedule, lam)[1:])
 
 

@@ -1,0 +1,171 @@
+"""What a planner is given: a spectrum, a schedule, a training budget and what to come close to."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from tdmlib.linear.interval import Extreme
+from tdmlib.linear.merging import MergePlan, canonical_plan, evaluate, surrogate
+from tdmlib.linear.operators import residual, step_operators
+from tdmlib.linear.phases import proved_phase
+from tdmlib.schedules import Schedule
+
+EPS = np.finfo(float).eps
+TABLE = 2**24  # entries of an `Extreme` that are held at a time
+AFFORDABLE = 2**31  # steps of all dynamic programs together: some seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """K plans, a segment each, for d coordinates; arrays are flat, shape (d,) or (T, d)."""
+
+    schedule: Schedule
+    lam: np.ndarray
+    s: float
+    rate: float
+    reference: str
+    input_variance: np.ndarray
+    budget: str
+    K: int
+    cuts: tuple[int, ...] | None
+    shape: tuple[int, ...]
+    merges: int | None = None  # how many there must be, where a planner can see to it
+
+    @property
+    def T(self) -> int:
+        return self.schedule.T
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """A_t, shape (T, d)."""
+        return step_operators(self.schedule, self.lam)
+
+    @cached_property
+    def gamma(self) -> np.ndarray:
+        """γ_t after time s, shape (T, d)."""
+        return residual(self.schedule, self.lam, self.s, self.rate)
+
+    @cached_property
+    def target(self) -> np.ndarray:
+        """Q, the operator that all K plans together are held against, shape (d,)."""
+        return surrogate(self.schedule, self.lam, self.reference)
+
+    @cached_property
+    def rounding(self) -> float:
+        """Errors that differ by less are the same in floating point."""
+        return 4 * self.T * EPS * float(np.sqrt(np.sum(self.input_variance * self.target**2)))
+
+    def error(self, operators: np.ndarray) -> np.ndarray:
+        """W₂ of operators (d, n), shape (n,); Def. 4.1."""
+        gap = operators - self.target[:, None]  # no operator of the linear regime is negative
+        return np.sqrt(self.input_variance @ gap**2)
+
+    def teacher(self, i: int, j: int) -> np.ndarray:
+        """P_{i,j}, shape (d,)."""
+        return self.steps[i:j].prod(axis=0)
+
+    @property
+    def sensitivity(self) -> np.ndarray:
+        """What a relative deviation from the teacher adds to W₂², per its square, shape (d,)."""
+        return self.input_variance * self.teacher(0, self.T) ** 2
+
+    def coarser(self, d: int) -> "Problem":
+        """At most d coordinates: neighbours in λ are replaced by their median."""
+        if len(self.lam) <= d:
+            return self
+        groups = np.array_split(np.argsort(self.lam), d)
+        lam = np.array([np.median(self.lam[group]) for group in groups])
+        weight = np.array([self.input_variance[group].sum() for group in groups])
+        return replace(self, lam=lam, input_variance=weight)
+
+    def shared(self, merges: int) -> "Problem":
+        """A total budget, as it is for plans of that many merges."""
+        return replace(self, s=self.s / merges, budget="merge", merges=merges)
+
+    def time_of(self, plans: tuple[MergePlan, ...]) -> float:
+        """What one merge of `plans` is trained for."""
+        merges = sum(len(plan.arities) - plan.steps for plan in plans)
+        return self.s / max(merges, 1) if self.budget == "total" else self.s
+
+    def operator(self, plans: tuple[MergePlan, ...]) -> np.ndarray:
+        """What `plans` leave, shape (d,)."""
+        s = self.time_of(plans)
+        return np.prod([evaluate(p, self.schedule, self.lam, s, self.rate) for p in plans], axis=0)
+
+    def segments(self, cuts: tuple[int, ...]) -> list[tuple[int, int]]:
+        return list(pairwise((0, *cuts, self.T)))
+
+    @cached_property
+    def phase(self) -> np.ndarray:
+        """Which canonical plan is proved best in each coordinate, shape (d,)."""
+        return proved_phase(self.schedule, self.lam, self.reference)
+
+    def extremes(self, which=slice(None)) -> tuple[Extreme, Extreme]:
+        """Tables of the smallest and the largest operators, for the coordinates `which`."""
+        steps, gamma = self.steps[:, which], self.gamma[:, which]
+        return Extreme.of(steps, gamma, largest=False), Extreme.of(steps, gamma, largest=True)
+
+    def product(self, end: Extreme) -> np.ndarray:
+        """The extreme operator of K plans, at `cuts` or at the extreme ones."""
+        if self.cuts is None:
+            return end.chain(self.K)[-1, -1]
+        return np.prod([end.operator(i, j) for i, j in self.segments(self.cuts)], axis=0)
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The smallest and the largest operator over all plans, O(T³) a coordinate, shape (d,).
+
+        With a total budget it is an outer bound: over all plans at each time that a merge may get.
+        """
+        if self.budget == "total":
+            ranges = [self.shared(n).bounds for n in self.merge_counts]
+            low, high = zip(*ranges, strict=True)
+            return np.min(low, axis=0), np.max(high, axis=0)
+        size = max(1, TABLE // (self.T + 1) ** 2)
+        parts = [self.extremes(slice(k, k + size)) for k in range(0, len(self.lam), size)]
+        low, high = ([self.product(part[end]) for part in parts] for end in (0, 1))
+        return np.concatenate(low), np.concatenate(high)
+
+    @cached_property
+    def outlook(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each coordinate's direction, and what no plan can undercut in it; both shape (d,).
+
+        The direction is 1 where the target lies above all plans, so that larger is better, −1 where
+        it lies below, 0 where it lies between or the range would take too long.
+        """
+        if self.budget == "total":
+            return self._outlook_shared()
+        direction, error = np.zeros(len(self.lam), int), np.zeros(len(self.lam))
+        if self.K == 1:
+            direction = self.phase
+            for name, sign in (("sequential_boot", -1), ("vanilla", 1)):
+                if (proved := direction == sign).any() and self.T > 1:
+                    part = replace(self, lam=self.lam[proved])
+                    operator = part.operator((canonical_plan(name, self.T),))
+                    error[proved] = np.abs(operator - part.target)
+        if (open_ := direction == 0).any() and open_.sum() * self.T**3 <= AFFORDABLE:
+            part = replace(self, lam=self.lam[open_])
+            low, high = part.bounds
+            direction[open_] = np.where(part.target >= high, 1, np.where(part.target <= low, -1, 0))
+            error[open_] = np.maximum(np.maximum(low - part.target, part.target - high), 0)
+        return direction, error
+
+    def _outlook_shared(self) -> tuple[np.ndarray, np.ndarray]:
+        """Over all numbers of merges, each with the range of all plans at the time it leaves."""
+        nothing = np.zeros((2, len(self.lam)))
+        if len(self.lam) * self.T**4 > AFFORDABLE:
+            return nothing[0].astype(int), nothing[1]
+        several = [self.shared(n).outlook for n in self.merge_counts]
+        directions, errors = (np.array(part) for part in zip(*several, strict=True))
+        agreed = (directions == directions[0]).all(axis=0)
+        return np.where(agreed, directions[0], 0), errors.min(axis=0)
+
+    @property
+    def merge_counts(self) -> range:
+        """Numbers of merges that K plans over T > K steps can have."""
+        fewest = 1
+        if self.cuts is not None:
+            fewest = max(1, sum(j - i > 1 for i, j in self.segments(self.cuts)))
+        return range(fewest, max(self.T - self.K, 1) + 1)
