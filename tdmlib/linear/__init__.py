@@ -1,6 +1,7 @@
 """Part I: diffusion on Gaussian data, where every step is a linear operator."""
 
 from tdmlib.linear.batch import PlanBatch, optimal_plans
+from tdmlib.linear.comparison import Comparison, compare, jump_then_boot
 from tdmlib.linear.merging import (
     STRATEGIES,
     MergePlan,
@@ -25,15 +26,18 @@ from tdmlib.linear.spectra import Spectrum, read_array, read_spectrum, spectrum
 
 __all__ = [
     "STRATEGIES",
+    "Comparison",
     "MergePlan",
     "PlanBatch",
     "PlanResult",
     "Spectrum",
     "all_plans",
     "canonical_plan",
+    "compare",
     "composite",
     "evaluate",
     "flow_map",
+    "jump_then_boot",
     "marginal_variance",
     "merge",
     "optimal_plan",
