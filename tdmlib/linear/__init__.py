@@ -1,7 +1,6 @@
 """Part I: diffusion on Gaussian data, where every step is a linear operator."""
 
 from tdmlib.linear.batch import PlanBatch, optimal_plans
-from tdmlib.linear.comparison import Comparison, compare, jump_then_boot
 from tdmlib.linear.merging import (
     STRATEGIES,
     MergePlan,
@@ -23,17 +22,17 @@ from tdmlib.linear.operators import (
 from tdmlib.linear.phases import phase_boundaries
 from tdmlib.linear.planning import PlanResult, optimal_plan, optimal_student
 from tdmlib.linear.spectra import Spectrum, read_array, read_spectrum, spectrum
+from tdmlib.linear.spectrum_plans import SpectrumPlans, jump_then_boot, plan_spectrum
 
 __all__ = [
     "STRATEGIES",
-    "Comparison",
     "MergePlan",
     "PlanBatch",
     "PlanResult",
     "Spectrum",
+    "SpectrumPlans",
     "all_plans",
     "canonical_plan",
-    "compare",
     "composite",
     "evaluate",
     "flow_map",
@@ -44,6 +43,7 @@ __all__ = [
     "optimal_plans",
     "optimal_student",
     "phase_boundaries",
+    "plan_spectrum",
     "read_array",
     "read_spectrum",
     "residual",

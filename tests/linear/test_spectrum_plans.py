@@ -13,13 +13,13 @@ from tdmlib.linear import (
     STRATEGIES,
     all_plans,
     canonical_plan,
-    compare,
     composite,
     evaluate,
     jump_then_boot,
     marginal_variance,
     optimal_plan,
     phase_boundaries,
+    plan_spectrum,
     spectrum,
     w2_error,
 )
@@ -38,8 +38,8 @@ def table(schedule, lam, s, plans=None):
 
 @settings(max_examples=40)
 @given(strategies.schedules(most=5), spectra, strategies.times)
-def test_a_comparison_is_what_trying_all_plans_finds(schedule, lam, s):
-    found, errors = compare(schedule, lam, s), table(schedule, lam, s)
+def test_plans_for_a_spectrum_are_what_trying_all_plans_finds(schedule, lam, s):
+    found, errors = plan_spectrum(schedule, lam, s), table(schedule, lam, s)
     together, single = np.linalg.norm(errors, axis=1), np.abs(errors).min(axis=0)
     close = {"rtol": 1e-9, "atol": 1e-13 * np.sqrt(lam.sum() + 1)}
     assert np.allclose(found.best.error, together.min(), **close)
@@ -125,7 +125,7 @@ def test_the_phases_are_there_at_every_length_time_and_schedule(T, s):
         boot, van = phase_boundaries(schedule)
         low, high = boot * np.geomspace(1e-3, 1, 5), van * np.geomspace(1, 100, 5)
         for lam, best in ((low, "sequential_boot"), (high, "vanilla")):
-            found = compare(schedule, lam, s)
+            found = plan_spectrum(schedule, lam, s)
             assert found.best.plan == canonical_plan(best, T) and found.best.certified, name
             assert min(found.strategies, key=found.strategies.get) == best
             assert found.price < 1e-9

@@ -1,4 +1,4 @@
-"""What each way of distilling loses on a whole spectrum."""
+"""Plans for a whole spectrum: one for all coordinates, one for each, and the four strategies."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from tdmlib.schedules import Schedule
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class SpectrumPlans:
     """W₂ errors over one spectrum, all held against the same reference.
 
     A network is trained by one plan for all coordinates. Plans of their own would lose less,
@@ -34,9 +34,9 @@ class Comparison:
         return max(0.0, self.best.error - self.separate)
 
 
-def compare(
+def plan_spectrum(
     schedule: Schedule, lam, s: float, rate: float = 2.0, reference: str = "teacher"
-) -> Comparison:
+) -> SpectrumPlans:
     """The canonical strategies, the best plan and a plan for each coordinate, over λ of any shape.
 
     Raises InputError for T < 2 and as `optimal_plan`.
@@ -48,7 +48,7 @@ def compare(
         )
         for name in STRATEGIES
     }  # fmt: skip
-    return Comparison(
+    return SpectrumPlans(
         errors,
         optimal_plan(schedule, lam, s, rate, reference=reference),
         optimal_plans(schedule, lam, s, rate, reference=reference),
