@@ -91,6 +91,23 @@ class Schedule:
             alpha, sigma = xp.reshape(alpha, shape), xp.reshape(sigma, shape)
         return alpha, sigma
 
+    def sub(self, levels) -> "Schedule":
+        """The schedule of a teacher that stops at these levels only, e.g. range(0, 1001, 40).
+
+        `levels` are two or more whole numbers that rise strictly within 0 … T; level k of the new
+        schedule is levels[k] of this one. Raises InputError for any others.
+        """
+        wanted = levels
+        try:
+            levels = [check_number("level", t, 0, self.T, whole=True) for t in wanted]
+        except TypeError:
+            levels = []
+        if len(levels) < 2 or levels != sorted(set(levels)):
+            raise InputError(
+                f"levels = {wanted!r:.40}: must be two or more, rising strictly from clean"
+            )
+        return Schedule(self.alpha[levels], self.sigma[levels])
+
     def __eq__(self, other):
         if not isinstance(other, Schedule):
             return NotImplemented
@@ -113,3 +130,90 @@ def cosine(T: int) -> Schedule:
     t = np.arange(T + 1)
     # cos(πt/2T) = sin(π(T − t)/2T): this way α_T and σ_0 are exactly 0.
     return Schedule(alpha=np.sin(np.pi * (T - t) / (2 * T)), sigma=np.sin(np.pi * t / (2 * T)))
+
+
+def from_ratio(ratio) -> Schedule:
+    """The schedule with σ_t/α_t = ratio[t], by which every other convention comes in.
+
+    `ratio`, shape (T + 1,), is what the convention multiplies ε by over what it multiplies x by;
+    it rises strictly, may begin at 0 and may end at infinity, pure noise. A state of the other
+    convention is z_t times a number: what it multiplies x by, over α_t.
+    Raises InputError for other ratios, and for levels too close to be told apart in float64.
+    """
+    try:
+        ratio = np.asarray(ratio, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("noise-to-signal ratios must be real numbers; these are not") from None
+    if ratio.ndim != 1 or ratio.size < 2 or not (ratio[0] >= 0 and (ratio[1:] > ratio[:-1]).all()):
+        raise InputError(
+            "noise-to-signal ratios must be ≥ 0 and rise strictly, over T + 1 ≥ 2 levels that "
+            f"float64 can tell apart; these are {np.array2string(ratio, precision=3, threshold=4)}"
+        )
+    with np.errstate(divide="ignore"):  # 1/0 = ∞ at the clean end
+        # Neither 1 − α² nor 1 − σ², which cancel.
+        return Schedule(alpha=1 / np.hypot(1, ratio), sigma=1 / np.hypot(1, 1 / ratio))
+
+
+def _from_betas(T, beta_start, beta_end, set_alpha_to_one: bool, power: float) -> Schedule:
+    """β^power is linear in t; ᾱ = α² is the product of the factors 1 − β."""
+    T = check_number("T", T, 1, 1_000_000, whole=True)
+    ends = [check_number("β_start", beta_start, 0, 1), check_number("β_end", beta_end, 0, 1)]
+    betas = np.linspace(*np.power(ends, power), T) ** (1 / power)
+    with np.errstate(divide="ignore", over="ignore"):  # β = 1 is pure noise, ratio ∞
+        ratio = np.sqrt(np.expm1(np.cumsum(-np.log1p(-betas))))  # (1 − ᾱ)/ᾱ = 1/ᾱ − 1
+    return from_ratio(np.append(0, ratio) if set_alpha_to_one else ratio)
+
+
+def linear_beta(
+    T: int = 1000,
+    beta_start: float = 1e-4,
+    beta_end: float = 0.02,
+    set_alpha_to_one: bool = True,
+) -> Schedule:
+    """DDPM's schedule: α_t² is a product of T factors 1 − β, with β linear in t.
+
+    Names and defaults are those of diffusers' DDIMScheduler. Its timestep k is level k + 1 here,
+    and level 0 is clean. set_alpha_to_one=False leaves the clean level out, as latent pipelines do:
+    then timesteps are levels, T − 1 steps are left, and σ_0 > 0.
+    Raises InputError for a bad T, for β outside 0 … 1, and where levels cannot be told apart.
+    """
+    return _from_betas(T, beta_start, beta_end, set_alpha_to_one, power=1.0)
+
+
+def scaled_linear_beta(
+    T: int = 1000,
+    beta_start: float = 0.00085,
+    beta_end: float = 0.012,
+    set_alpha_to_one: bool = True,
+) -> Schedule:
+    """Latent diffusion's schedule: as `linear_beta`, but √β is linear in t."""
+    return _from_betas(T, beta_start, beta_end, set_alpha_to_one, power=0.5)
+
+
+def flow_matching(T: int, shift: float = 1.0) -> Schedule:
+    """Rectified flow, (1 − u) x + u ε at u = t/T, brought to α² + σ² = 1.
+
+    Its state is z_t / (α_t + σ_t), and its Euler step is the DDIM step. A time shift, u →
+    shift·u / (1 + (shift − 1) u), multiplies the ratio u/(1 − u) by `shift`.
+    Raises InputError for a bad T or shift.
+    """
+    T = check_number("T", T, 1, 1_000_000, whole=True)
+    shift = float(check_number("shift", shift, 0))
+    t = np.arange(T)
+    return from_ratio(np.append(shift * (t / (T - t)), np.inf))
+
+
+def edm(T: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Schedule:
+    """The grid of Karras et al. (2022, eq. 5), x + σ ε, brought to α² + σ² = 1.
+
+    σ^(1/ρ) falls evenly from σ_max at t = T to σ_min at t = 1; at t = 0, σ = 0. Its state is
+    z_t / α_t, and its Euler step is the DDIM step; α_T > 0.
+    Raises InputError unless 0 < σ_min < σ_max (at T = 1 only σ_max counts) and 0 < ρ.
+    """
+    T = check_number("T", T, 1, 1_000_000, whole=True)
+    ends = [check_number("σ_max", sigma_max, 0), check_number("σ_min", sigma_min, 0)]
+    if (rho := float(check_number("ρ", rho, 0))) == 0:
+        raise InputError("ρ = 0: must be > 0; Karras et al. take 7")
+    with np.errstate(over="ignore", invalid="ignore"):  # what a tiny ρ makes is refused below
+        grid = np.linspace(*np.power(np.float64(ends), 1 / rho), T)[::-1] ** rho
+    return from_ratio(np.append(0, grid))
