@@ -1,6 +1,8 @@
 """`optimal_plans`: many independent variances, or many (λ, s), at once."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -116,7 +118,8 @@ def _interval(steps, gamma, target) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _breakpoints(steps, gamma, target) -> tuple[np.ndarray, np.ndarray]:
-    low, high = (breakpoints.extreme_products(steps, gamma[-1], end) for end in (False, True))
+    with ThreadPoolExecutor(2) as pool:  # NumPy lets go of the interpreter while it works
+        low, high = pool.map(partial(breakpoints.extreme_products, steps, gamma[-1]), (False, True))
     D, g = breakpoints.suffix_products(steps), gamma[-1]
     last = D[0] / D[1:]  # the group (0, i], for each i
     choices = [steps[-1] * low[:1], steps[-1] * high[:1],
