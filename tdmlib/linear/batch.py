@@ -84,8 +84,9 @@ def optimal_plans(
             operator[where] = canonical(steps[:, where], gamma[-1, where])
     else:
         planned[:] = False
-    best = _breakpoints if method == "breakpoints" else _interval
-    rest, size = np.flatnonzero(~planned), max(1, TABLE // (schedule.T + 1) ** 2)
+    best, size, rest = _interval, max(1, TABLE // (schedule.T + 1) ** 2), np.flatnonzero(~planned)
+    if method == "breakpoints":
+        best, size = _breakpoints, max(1, TABLE // schedule.T)
     for part in (rest[k : k + size] for k in range(0, len(rest), size)):
         operator[part], least[part] = best(steps[:, part], gamma[:, part], target[part])
     error = np.abs(operator - target)
