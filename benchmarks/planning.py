@@ -29,8 +29,8 @@ from tdmlib.linear import (
     surrogate,
 )
 from tdmlib.linear.breakpoints import suffix_products
-from tdmlib.linear.interval import Extreme
 from tdmlib.linear.candidates import CANDIDATES
+from tdmlib.linear.interval import Extreme
 from tdmlib.linear.spectra import spectrum
 from tdmlib.schedules import Schedule, cosine
 
