@@ -11,9 +11,9 @@ from tdmlib.linear import breakpoints
 from tdmlib.linear.candidates import closest_operators
 from tdmlib.linear.interval import Extreme
 from tdmlib.linear.merging import merge, surrogate
-from tdmlib.linear.operators import marginal_variance, residual, step_operators, variances
+from tdmlib.linear.operators import residual, step_operators, variances
 from tdmlib.linear.phases import proved_phase
-from tdmlib.linear.planning import PlanResult, one_of, optimal_plan
+from tdmlib.linear.planning import PlanResult, input_variances, one_of, optimal_plan
 from tdmlib.linear.problem import EPS, TABLE
 from tdmlib.schedules import Schedule
 
@@ -38,6 +38,7 @@ class PlanBatch:
     schedule: Schedule
     lam: np.ndarray
     s: np.ndarray
+    input_variance: np.ndarray
     rate: float
     method: str
     reference: str
@@ -51,7 +52,10 @@ class PlanBatch:
         lam, s = self.lam[index], self.s[index]
         if np.ndim(lam):
             raise InputError(f"batch[{index}] names {lam.shape} plans; give a full index")
-        return optimal_plan(self.schedule, lam, float(s), self.rate, self.method, self.reference)
+        return optimal_plan(
+            self.schedule, lam, float(s), self.rate, self.method, self.reference,
+            input_variance=self.input_variance[index],
+        )  # fmt: skip
 
 
 def optimal_plans(
@@ -61,16 +65,19 @@ def optimal_plans(
     rate: float = 2.0,
     method: str = "auto",
     reference: str = "teacher",
+    *,
+    input_variance=None,
 ) -> PlanBatch:
     """The best plan for each λ on its own; `lams` and `s` are arrays that broadcast.
 
     "auto" takes the theorems in the pure phases, O(T), and the exact range of all plans elsewhere,
     O(T³); "interval" takes the latter everywhere; "breakpoints" is O(T²), with the student at T
     alone. Where the target lies within the range, the closest of O(T²) candidates is taken.
-    Raises InputError for bad values.
+    `reference` and `input_variance` are those of `w2_error`. Raises InputError for bad values.
     """
     one_of("method", method, METHODS)
     lams = variances(lams)
+    variance = input_variances(schedule, lams, input_variance)
     gamma = residual(schedule, lams, s, rate)
     shape = gamma.shape[1:]
     lam = np.broadcast_to(lams, shape).ravel()
@@ -93,9 +100,10 @@ def optimal_plans(
     proved = planned if method != "breakpoints" else phase != 0
     least = np.where(proved, error, np.minimum(least, error))
     certified = error <= least + 4 * schedule.T * EPS * target
-    root = np.sqrt(marginal_variance(schedule, lam)[-1])
+    given = [np.broadcast_to(a, shape) for a in (lams, s, variance)]
+    root = np.sqrt(given[-1].ravel())
     return PlanBatch(
-        schedule, np.broadcast_to(lams, shape), np.broadcast_to(s, shape), rate, method, reference,
+        schedule, *given, rate, method, reference,
         *(a.reshape(shape) for a in (operator, root * error, root * least, certified, phase)),
     )  # fmt: skip
 
