@@ -42,7 +42,7 @@ WITHIN_A_SECOND = 2**27  # T³ a variance: what the exact range of all plans tak
 
 def _every_few(schedule: Schedule, T: int) -> Schedule:
     """A teacher of T steps that stops at evenly spread levels."""
-    levels = np.linspace(0, schedule.T, check_number("steps", T, 2, schedule.T) + 1)
+    levels = np.linspace(0, schedule.T, check_number("steps", T, 2, schedule.T, whole=True) + 1)
     return schedule.sub(np.rint(levels).astype(int).tolist())
 
 
@@ -153,8 +153,7 @@ def count_merges(plans: tuple[MergePlan, ...]) -> int:
 def _variances(lam: float | None, spectrum: Path | None) -> np.ndarray:
     if (lam is None) == (spectrum is None):
         raise InputError("give either --lam, one variance, or --spectrum, a .npy file")
-    return np.asarray(float(check_number("λ", lam, 0)) if spectrum is None
-                      else read_spectrum(spectrum))  # fmt: skip
+    return np.array(check_number("λ", lam, 0.0)) if spectrum is None else read_spectrum(spectrum)
 
 
 def _levels(text: str | None) -> tuple[int, ...] | None:
@@ -190,6 +189,7 @@ def run(
         text = plan_report.as_text(found, source, strategy, lines)
     if plot is not None:
         _draw(found, strategy, plot)
+        text += "" if as_json else f"\n\nwrote a picture of it to {plot}"
     print(text)
 
 
@@ -220,4 +220,7 @@ def _draw(found: Answer, strategy: str | None, path: Path) -> None:
         panels[strategy] = found.strategies[strategy].plans
     figure = plots.merge_arcs(panels)
     kind = path.suffix[1:].lower()
-    write_whole(path, lambda file: figure.savefig(file, format=kind, dpi=200))
+    try:
+        write_whole(path, lambda file: figure.savefig(file, format=kind, dpi=200))
+    except RuntimeError as error:  # .pgf wants TeX
+        raise InputError(f"cannot draw {str(path)!r}: {error}") from None
