@@ -152,6 +152,20 @@ def test_json_holds_plans_that_give_its_numbers(tdm, arguments):
         assert whole == canonical_plan("progressive", 12)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ["--lam 1.08", "--lam 1.08 --student-steps 4", "--spectrum lam.npy",
+     "--spectrum lam.npy --student-steps 3"],
+)  # fmt: skip
+@pytest.mark.parametrize("budget", ["merge", "total"])
+def test_no_strategy_beats_the_best_plan(tdm, arguments, budget):
+    np.save("lam.npy", np.geomspace(1e-3, 10, 16))
+    ask = ["plan", "--steps", "16", "--time", "6.4", "--budget", budget]
+    found = asked(tdm, *ask, *arguments.split())
+    least = min(row["w2"] for row in found["strategies"].values())
+    assert found["best"]["lower_bound"] <= found["best"]["w2"] <= least * (1 + 1e-12)
+
+
 def test_a_named_schedule_is_part_of_the_published_one(tdm):
     found = asked(tdm, "plan", "--steps", "25", "--time", "1", "--lam", "0.5", "--schedule",
                   "linear")  # fmt: skip
