@@ -1,6 +1,7 @@
 """Part I: diffusion on Gaussian data, where every step is a linear operator."""
 
 from tdmlib.linear.batch import PlanBatch, optimal_plans
+from tdmlib.linear.guide import Advice, Comparison, compare, decision_table
 from tdmlib.linear.merging import (
     STRATEGIES,
     MergePlan,
@@ -24,12 +25,16 @@ from tdmlib.linear.planning import PlanResult, optimal_plan, optimal_student
 
 __all__ = [
     "STRATEGIES",
+    "Advice",
+    "Comparison",
     "MergePlan",
     "PlanBatch",
     "PlanResult",
     "all_plans",
     "canonical_plan",
+    "compare",
     "composite",
+    "decision_table",
     "evaluate",
     "flow_map",
     "marginal_variance",

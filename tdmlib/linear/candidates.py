@@ -10,7 +10,7 @@ import numpy as np
 
 from tdmlib.linear.interval import Extreme
 from tdmlib.linear.merging import MergePlan, merge
-from tdmlib.linear.problem import Problem
+from tdmlib.linear.problem import Plans, Problem
 from tdmlib.linear.search import Keep, Kept, Node, Search
 
 CANDIDATES = 32  # operators that an interval keeps
@@ -149,9 +149,9 @@ def closest_operators(ends, target: np.ndarray) -> np.ndarray:
     """
     T, g = len(ends[0].gamma), ends[0].gamma[-1]
     best = ends[0].operator()
-    for m, a, b in product(range(2, T), ends, ends):
+    for m, a, b in product(range(1, T), ends, ends):
         left, right = a.products[0, 1:m], b.plans[m, m - 1 : 0 : -1]
-        rows = np.concatenate([left * right, merge(left, right, a.gamma[m - 1])])
+        rows = np.concatenate([a.products[:1, m], left * right, merge(left, right, a.gamma[m - 1])])
         for end in ends:
             operators = merge(rows, end.plans[T, T - m], g)
             nearest = np.abs(operators - target).argmin(axis=0)
@@ -160,14 +160,13 @@ def closest_operators(ends, target: np.ndarray) -> np.ndarray:
     return best
 
 
-def closest(problem: Problem, ends: tuple[Extreme, Extreme]) -> list[tuple[MergePlan, ...]]:
+def closest(problem: Problem, ends: tuple[Extreme, Extreme], cap: int) -> list[Plans]:
     """Students whose operator comes close to a target within the range; the best is among them."""
     (target,) = problem.target
     if problem.K == 1:
-        return [(plan,) for plan in _closest_plans(problem, ends, target) if plan]
+        return [(plan,) for plan in _closest_plans(problem, ends, target, cap) if plan]
     students = []
-    equal = tuple(round(problem.T * k / problem.K) for k in range(1, problem.K))
-    choices = {equal, *(end.cuts(problem.K) for end in ends)}
+    choices = {problem.even_cuts, *(end.cuts(problem.K) for end in ends)}
     for cuts in [problem.cuts] if problem.cuts is not None else sorted(choices):
         segments = problem.segments(cuts)
         low, high = ([float(end.operator(*span)) for span in segments] for end in ends)
@@ -180,12 +179,12 @@ def closest(problem: Problem, ends: tuple[Extreme, Extreme]) -> list[tuple[Merge
     return students
 
 
-def _closest_plans(problem: Problem, ends, target: float):
+def _closest_plans(problem: Problem, ends, target: float, cap: int):
     T, steps, gamma = problem.T, problem.steps, problem.gamma
     if problem.merges is None:
         yield nearest(TwoEnds(*ends), target, (0, T))
     if T <= SEARCHED:
-        count = CANDIDATES if problem.merges is None else CANDIDATES // 4  # one search for each
+        count = cap if problem.merges is None else max(8, cap // 4)  # one search for each
         yield nearest(
             Search(steps, gamma, keep_spread(steps, count)), target, (0, T), problem.merges
         )

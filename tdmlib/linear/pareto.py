@@ -28,15 +28,16 @@ class ParetoFront:
 
     Parameters
     ----------
+    steps, gamma : A_t, shape (T, d), and γ_T, shape (d,)
     direction : shape (d,), 1 where a coordinate wants large operators, −1 small ones, 0 neither
-    teacher : (i, j) -> P_{i,j}, shape (d,)
-    weights : shape (q, d), directions in which the best are kept when the front passes the cap
+    weights : shape (q, d), what an error in each coordinate costs, by q opinions: when a front
+        passes the cap, the best by each of them stay
 
     `capped` counts the intervals where that happened: while it is zero the search is exact.
     """
 
-    def __init__(self, direction, teacher, weights, cap: int):
-        self.direction, self.teacher, self.weights = direction, teacher, weights
+    def __init__(self, steps, gamma, direction, weights, cap: int):
+        self.steps, self.gamma, self.direction, self.weights = steps, gamma, direction, weights
         self.cap, self.capped = cap, 0
 
     def __call__(self, values: np.ndarray, i: int, j: int) -> np.ndarray:
@@ -55,10 +56,11 @@ class ParetoFront:
 
     def _best(self, chosen, values, i: int, j: int, count: int) -> np.ndarray:
         """The best by each of the weightings in turn, `count` in all."""
-        teacher = self.teacher(i, j)[:, None]
-        deviation = values[:, chosen] / teacher - 1
-        signed = np.where(self.direction[:, None] == 0, np.abs(deviation),
-                          -self.direction[:, None] * deviation)  # fmt: skip
-        ranks = np.argsort(self.weights @ signed, axis=1, kind="stable")
+        error = values[:, chosen] - self.steps[i:j].prod(axis=0)[:, None]
+        side = self.direction[:, None]
+        cost = np.where(side == 0, np.abs(error), -side * error)
+        rest = np.concatenate([self.steps[:i], self.steps[j:]])
+        carried = (rest * (1 - self.gamma) + self.gamma).prod(axis=0)  # as if merged one by one
+        ranks = np.argsort((self.weights * carried) @ cost, axis=1, kind="stable")
         picked = dict.fromkeys(ranks.T.ravel()[: count * len(ranks)].tolist())
         return chosen[np.sort(list(picked)[:count])]

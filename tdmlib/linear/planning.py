@@ -8,25 +8,18 @@ or else the best heuristic.
 """
 
 from dataclasses import dataclass, field
-from itertools import combinations
 
 import numpy as np
 
 from tdmlib.errors import InputError, check_number
-from tdmlib.linear import breakpoints, candidates
-from tdmlib.linear.merging import STRATEGIES, MergePlan, canonical_plan
+from tdmlib.linear.merging import MergePlan
+from tdmlib.linear.methods import EXHAUSTIVE, Found, solve
 from tdmlib.linear.operators import marginal_variance, variances
-from tdmlib.linear.problem import Problem
-from tdmlib.linear.search import Search, keep_all
+from tdmlib.linear.problem import Plans, Problem
 from tdmlib.schedules import Schedule
 
 METHODS = ("auto", "breakpoints", "interval", "pareto", "exhaustive")
 BUDGETS = ("merge", "total")
-EXHAUSTIVE = 9  # steps up to which all plans are tried
-COORDINATES = 64  # of a spectrum that a front tells apart
-CAP = 32
-INTERVAL = 1024  # and up to which `auto` pays O(T³)
-Plans = tuple[MergePlan, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +34,7 @@ class PlanResult:
     lower_bound : no plan has a smaller error
     certified : the error reaches that bound, up to rounding
     method : "theorem" where Thm. 4.2 or 4.3 (sharpened) named the plan, else the method
+    cap : where operators were dropped, how many an interval kept; None for an exact search
     """
 
     plans: Plans
@@ -49,6 +43,7 @@ class PlanResult:
     lower_bound: float
     certified: bool
     method: str
+    cap: int | None
     _problem: Problem = field(repr=False)
 
     @property
@@ -88,16 +83,18 @@ def optimal_plan(
     *,
     budget: str = "merge",
     input_variance=None,
+    cap: int | None = None,
 ) -> PlanResult:
     """The plan of least W₂ error, ONE for the whole spectrum `lam` (any shape).
 
     `s` is the training time of each merge, or with budget="total" that of all merges together,
-    shared equally. `reference` and `input_variance` are those of `w2_error`.
+    shared equally. `reference` and `input_variance` are those of `w2_error`. `cap` is the number of
+    operators that a heuristic keeps of an interval, by default 32 for one variance, 8 for several.
     Raises InputError for bad values, and where `method` does not fit the spectrum or T.
     """
     return optimal_student(
         schedule, lam, s, 1, rate=rate, method=method, reference=reference, budget=budget,
-        input_variance=input_variance,
+        input_variance=input_variance, cap=cap,
     )  # fmt: skip
 
 
@@ -113,6 +110,7 @@ def optimal_student(
     reference: str = "teacher",
     budget: str = "merge",
     input_variance=None,
+    cap: int | None = None,
 ) -> PlanResult:
     """Plans of least W₂ error for a student of K steps: one a segment, trained at its noisy end.
 
@@ -127,13 +125,10 @@ def optimal_student(
         _input_variance(schedule, lam, input_variance), one_of("budget", budget, BUDGETS),
         *_segments(schedule.T, K, cuts), lam.shape,
     )  # fmt: skip
-    method = _fitting(problem, one_of("method", method, METHODS))
-    if (method == "auto" or schedule.T == K) and (named := _by_theorem(problem)):
-        return _result(problem, named, "theorem", proved=True)
-    if method == "auto":
-        method = _cheapest(problem)
-    plans = _solve(problem, method)
-    return _result(problem, plans, method, proved=method == "exhaustive")
+    _check_fit(problem, one_of("method", method, METHODS))
+    if cap is not None:
+        cap = check_number("cap", cap, 8, whole=True)
+    return _result(problem, solve(problem, method, cap))
 
 
 def _input_variance(schedule: Schedule, lam: np.ndarray, given) -> np.ndarray:
@@ -159,13 +154,15 @@ def _segments(T: int, K, cuts) -> tuple[int, tuple[int, ...] | None]:
     K = check_number("K", K, 1, T, whole=True)
     if cuts is None:
         return K, None if K > 1 else ()
+    if not np.iterable(cuts) or isinstance(cuts, str):
+        raise InputError(f"cuts = {cuts!r}: give a list of K - 1 = {K - 1} levels, ascending")
     cuts = tuple(check_number("a cut", cut, 1, T - 1, whole=True) for cut in cuts)
     if len(cuts) != K - 1 or list(cuts) != sorted(set(cuts)):
         raise InputError(f"cuts = {cuts}: a student of K = {K} steps needs {K - 1}, ascending")
     return K, cuts
 
 
-def _fitting(problem: Problem, method: str) -> str:
+def _check_fit(problem: Problem, method: str) -> None:
     d, T = len(problem.lam), problem.T
     if method in ("interval", "breakpoints") and d > 1:
         raise InputError(f"{method} plans one variance, not {d}; use 'pareto' or optimal_plans")
@@ -173,148 +170,17 @@ def _fitting(problem: Problem, method: str) -> str:
         raise InputError(f"breakpoints plan one step, not K = {problem.K}; use 'interval'")
     if method == "exhaustive" and T > EXHAUSTIVE:
         raise InputError(f"T = {T}: exhaustive tries all plans, which takes T ≤ {EXHAUSTIVE}")
-    return method
 
 
-def _by_theorem(problem: Problem) -> Plans | None:
-    """The canonical plan that is proved best in every coordinate, if one is."""
-    T = problem.T
-    if problem.K == T:  # nothing to merge
-        return tuple(MergePlan((0,), t) for t in range(T))
-    if problem.K > 1:
-        return None
-    if problem.budget == "total":  # with the time shared, vanilla is best in both phases
-        return (canonical_plan("vanilla", T),) if problem.phase.all() else None
-    for name, sign in (("sequential_boot", -1), ("vanilla", 1)):
-        if (problem.phase == sign).all():
-            return (canonical_plan(name, T),)
-    return None
-
-
-def _cheapest(problem: Problem) -> str:
-    if problem.T <= EXHAUSTIVE:
-        return "exhaustive"
-    if len(problem.lam) > 1:
-        return "pareto"
-    return "interval" if problem.T <= INTERVAL or problem.K > 1 else "breakpoints"
-
-
-def _result(problem: Problem, plans: Plans, method: str, proved: bool) -> PlanResult:
-    operator = problem.operator(plans)
+def _result(problem: Problem, found: Found) -> PlanResult:
+    operator = problem.operator(found.plans)
     error = float(problem.error(operator[:, None])[0])
     bound = error
-    if not proved:
+    if not found.proved:
         least = problem.outlook[1]
         bound = min(error, float(np.sqrt(problem.input_variance @ least**2)))
-    certified = error <= bound + problem.rounding
+    certified = bool(error <= bound + problem.rounding)
     return PlanResult(
-        plans, operator.reshape(problem.shape), error, bound, certified, method, problem
-    )
-
-
-def _solve(problem: Problem, method: str) -> Plans:
-    solver = SOLVERS[method]
-    if problem.budget == "merge":
-        return solver(problem)
-    counts = problem.merge_counts
-    if method != "exhaustive":
-        counts = sorted({min(round(2 ** (k / 2)), counts[-1]) for k in range(24)})
-    return _best(problem, [solver(problem.shared(n)) for n in counts] + _few_merges(problem))
-
-
-def _few_merges(problem: Problem) -> list[Plans]:
-    """Students that split a total time little: vanilla in each segment.
-
-    Where the cuts are free, in one segment, and teacher steps are the others.
-    """
-    T, K = problem.T, problem.K
-    choices = [(*range(1, k + 1), *range(k + T - K + 1, T)) for k in range(K)]
-    return [
-        tuple(_vanilla(i, j) for i, j in problem.segments(cuts))
-        for cuts in (choices if problem.cuts is None else [problem.cuts])
-    ]
-
-
-def _vanilla(i: int, j: int) -> MergePlan:
-    return MergePlan((0,) * (j - i) + ((j - i,) if j - i > 1 else ()), i)
-
-
-def _best(problem: Problem, students: list[Plans]) -> Plans:
-    return min(students, key=lambda plans: problem.error(problem.operator(plans)[:, None])[0])
-
-
-def _interval(problem: Problem) -> Plans:
-    ends, (target,), students = problem.extremes(0), problem.target, []
-    for end, beyond in zip(ends, (np.less_equal, np.greater_equal), strict=True):
-        cuts = end.cuts(problem.K) if problem.cuts is None else problem.cuts
-        plans = tuple(end.plan(i, j) for i, j in problem.segments(cuts))
-        if beyond(target, problem.operator(plans)[0]):
-            return plans
-        students.append(plans)
-    return _best(problem, students + candidates.closest(problem, ends))
-
-
-def _breakpoints(problem: Problem) -> Plans:
-    steps, gamma, (target,) = problem.steps, problem.gamma[-1], problem.target
-    students = []
-    for largest, beyond in ((False, np.less_equal), (True, np.greater_equal)):
-        plan = breakpoints.extreme_plan(steps[:, 0], gamma[0], largest)
-        if beyond(target, problem.operator((plan,))[0]):
-            return (plan,)
-        students.append((plan,))
-    count = candidates.CANDIDATES if problem.T <= 256 else 8
-    search = breakpoints.GroupSearch(steps, gamma, candidates.keep_spread(steps, count))
-    place = int(problem.error(search.values).argmin())
-    return _best(problem, [*students, (search.plan(place),)])
-
-
-def _exhaustive(problem: Problem) -> Plans:
-    search = Search(problem.steps, problem.gamma, keep_all)
-    every = [problem.cuts]
-    if problem.cuts is None:
-        every = combinations(range(1, problem.T), problem.K - 1)
-    least, best = np.inf, None
-    for cuts in every:
-        segments = problem.segments(cuts)
-        parts = [search.all_plans(i, j) for i, j in segments]
-        values, merges = parts[0].values, parts[0].merges
-        for part in parts[1:]:
-            values = (values[:, :, None] * part.values[:, None]).reshape(len(values), -1)
-            merges = np.add.outer(merges, part.merges).ravel()
-        errors = problem.error(values)
-        if problem.merges is not None:
-            errors = np.where(merges == problem.merges, errors, np.inf)
-        if errors.min() < least:
-            least = errors.min()
-            places = np.unravel_index(errors.argmin(), [len(part.places) for part in parts])
-            best = segments, places
-    segments, places = best
-    return tuple(
-        search.plan((i, j, int(place))) for (i, j), place in zip(segments, places, strict=True)
-    )
-
-
-def _pareto(problem: Problem) -> Plans:
-    """Twice: the second time the front is thinned out along what the first left to be gained."""
-    coarse = problem.coarser(COORDINATES)
-    students = [(canonical_plan(name, problem.T),) for name in STRATEGIES]
-    deviations = [coarse.operator(plans) / coarse.teacher(0, problem.T) - 1 for plans in students]
-    for _ in range(2):
-        keep = pareto.ParetoFront(
-            coarse.outlook[0], coarse.teacher, coarse.sensitivity * np.abs(deviations), CAP
-        )
-        search = Search(coarse.steps, coarse.gamma, keep)
-        whole = search.all_plans(0, problem.T)
-        place = int(coarse.error(whole.values).argmin())
-        students.append((search.plan((0, problem.T, place)),))
-        deviations = [whole.values[:, place] / coarse.teacher(0, problem.T) - 1]
-        print(problem.error(problem.operator(students[-1])[:, None]), keep.capped)
-    return _best(problem, students)
-
-
-SOLVERS = {
-    "interval": _interval,
-    "breakpoints": _breakpoints,
-    "exhaustive": _exhaustive,
-    "pareto": _pareto,
-}
+        found.plans, operator.reshape(problem.shape), error, bound, certified, found.method,
+        found.cap, problem,
+    )  # fmt: skip

@@ -8,10 +8,11 @@ import numpy as np
 
 from tdmlib.linear.interval import Extreme
 from tdmlib.linear.merging import MergePlan, canonical_plan, evaluate, surrogate
-from tdmlib.linear.operators import residual, step_operators
+from tdmlib.linear.operators import marginal_variance, residual, step_operators
 from tdmlib.linear.phases import proved_phase
 from tdmlib.schedules import Schedule
 
+Plans = tuple[MergePlan, ...]
 EPS = np.finfo(float).eps
 TABLE = 2**24  # entries of an `Extreme` that are held at a time
 AFFORDABLE = 2**31  # steps of all dynamic programs together: some seconds
@@ -62,15 +63,6 @@ class Problem:
         gap = operators - self.target[:, None]  # no operator of the linear regime is negative
         return np.sqrt(self.input_variance @ gap**2)
 
-    def teacher(self, i: int, j: int) -> np.ndarray:
-        """P_{i,j}, shape (d,)."""
-        return self.steps[i:j].prod(axis=0)
-
-    @property
-    def sensitivity(self) -> np.ndarray:
-        """What a relative deviation from the teacher adds to W₂², per its square, shape (d,)."""
-        return self.input_variance * self.teacher(0, self.T) ** 2
-
     def coarser(self, d: int) -> "Problem":
         """At most d coordinates: neighbours in λ are replaced by their median."""
         if len(self.lam) <= d:
@@ -84,15 +76,27 @@ class Problem:
         """A total budget, as it is for plans of that many merges."""
         return replace(self, s=self.s / merges, budget="merge", merges=merges)
 
-    def time_of(self, plans: tuple[MergePlan, ...]) -> float:
+    def time_of(self, plans: Plans) -> float:
         """What one merge of `plans` is trained for."""
         merges = sum(len(plan.arities) - plan.steps for plan in plans)
         return self.s / max(merges, 1) if self.budget == "total" else self.s
 
-    def operator(self, plans: tuple[MergePlan, ...]) -> np.ndarray:
+    def operator(self, plans: Plans) -> np.ndarray:
         """What `plans` leave, shape (d,)."""
         s = self.time_of(plans)
         return np.prod([evaluate(p, self.schedule, self.lam, s, self.rate) for p in plans], axis=0)
+
+    @property
+    def even_cuts(self) -> tuple[int, ...]:
+        """Levels that cut the grid into K segments of about the same number of steps."""
+        return tuple(round(self.T * k / self.K) for k in range(1, self.K))
+
+    def segment(self, i: int, j: int) -> "Problem":
+        """The problem of one step of the student, from level j to level i."""
+        levels = slice(i, j + 1)
+        part = Schedule(self.schedule.alpha[levels], self.schedule.sigma[levels])
+        variance = marginal_variance(part, self.lam)[-1]
+        return replace(self, schedule=part, input_variance=variance, K=1, cuts=())
 
     def segments(self, cuts: tuple[int, ...]) -> list[tuple[int, int]]:
         return list(pairwise((0, *cuts, self.T)))
@@ -135,32 +139,33 @@ class Problem:
         The direction is 1 where the target lies above all plans, so that larger is better, −1 where
         it lies below, 0 where it lies between or the range would take too long.
         """
-        if self.budget == "total":
-            return self._outlook_shared()
         direction, error = np.zeros(len(self.lam), int), np.zeros(len(self.lam))
-        if self.K == 1:
-            direction = self.phase
-            for name, sign in (("sequential_boot", -1), ("vanilla", 1)):
-                if (proved := direction == sign).any() and self.T > 1:
+        if self.K == 1 < self.T:
+            direction = self.phase.copy()
+            for sign in (-1, 1):
+                if (proved := direction == sign).any():
                     part = replace(self, lam=self.lam[proved])
-                    operator = part.operator((canonical_plan(name, self.T),))
+                    operator = part.operator((part.proved_best(sign),))
                     error[proved] = np.abs(operator - part.target)
-        if (open_ := direction == 0).any() and open_.sum() * self.T**3 <= AFFORDABLE:
-            part = replace(self, lam=self.lam[open_])
-            low, high = part.bounds
-            direction[open_] = np.where(part.target >= high, 1, np.where(part.target <= low, -1, 0))
-            error[open_] = np.maximum(np.maximum(low - part.target, part.target - high), 0)
+        if (rest := direction == 0).any():
+            part = replace(self, lam=self.lam[rest])
+            direction[rest], error[rest] = part._distance_to_range()
         return direction, error
 
-    def _outlook_shared(self) -> tuple[np.ndarray, np.ndarray]:
-        """Over all numbers of merges, each with the range of all plans at the time it leaves."""
-        nothing = np.zeros((2, len(self.lam)))
-        if len(self.lam) * self.T**4 > AFFORDABLE:
-            return nothing[0].astype(int), nothing[1]
-        several = [self.shared(n).outlook for n in self.merge_counts]
-        directions, errors = (np.array(part) for part in zip(*several, strict=True))
-        agreed = (directions == directions[0]).all(axis=0)
-        return np.where(agreed, directions[0], 0), errors.min(axis=0)
+    def proved_best(self, sign: int) -> MergePlan:
+        """The plan that is proved best in a pure phase, for K = 1."""
+        boot = sign < 0 and self.budget == "merge"  # with the time shared, vanilla is best in both
+        return canonical_plan("sequential_boot" if boot else "vanilla", self.T)
+
+    def _distance_to_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """`outlook` from the range of all plans; nothing is known where that takes too long."""
+        ranges = [self] if self.budget == "merge" else [self.shared(n) for n in self.merge_counts]
+        if len(ranges) * len(self.lam) * self.T**3 > AFFORDABLE:
+            return np.zeros(len(self.lam), int), np.zeros(len(self.lam))
+        low, high = np.array([part.bounds for part in ranges]).swapaxes(0, 1)
+        side = np.where(self.target >= high, 1, np.where(self.target <= low, -1, 0))
+        distance = np.maximum(np.maximum(low - self.target, self.target - high), 0)
+        return np.where((side == side[0]).all(axis=0), side[0], 0), distance.min(axis=0)
 
     @property
     def merge_counts(self) -> range:

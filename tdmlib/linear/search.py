@@ -46,7 +46,7 @@ class Search:
         self.T, self.gamma = len(steps), gamma
         self.plans: dict[tuple[int, int], Kept] = {}
         self.rows: dict[tuple[int, int], Kept] = {}  # one plan, or several side by side
-        for n in range(1, self.T + 1):
+        for n in range(1, max(self.T, 2)):  # what spans all steps is the caller's to choose from
             for i in range(self.T - n + 1):
                 j = i + n
                 if n == 1:
@@ -116,13 +116,62 @@ class Search:
 
     def _split(self, i: int, j: int, place: int) -> tuple[int, int, int]:
         """The cut of the pair at `place`, and its parts' places among their own candidates."""
-        for m, (left, right) in enumerate(self._cuts(i, j), start=i + 1):
-            size = len(left.places) * len(right.places)
-            if place < size:
-                a, b = divmod(place, len(right.places))
-                return m, int(left.places[a]), int(right.places[b])
-            place -= size
-        raise IndexError(place)
+        cut, left, right = _pair_at(place, self._cuts(i, j))
+        return i + 1 + cut, left, right
+
+
+class Students:
+    """K plans side by side, one a segment, out of what a `Search` has kept.
+
+    `values`, shape (d, n), and `merges`, shape (n,), are those of all of them; `plans(place)` makes
+    one. `cuts` are the levels between the segments; None tries all.
+    """
+
+    def __init__(self, search: Search, K: int, cuts: tuple[int, ...] | None, keep: Keep):
+        T = search.T
+        self.search, self.K, self.levels = search, K, [range(1)]
+        for k in range(1, K):
+            self.levels.append(range(k, T - K + k + 1) if cuts is None else cuts[k - 1 : k])
+        nothing = Kept(np.ones((search.gamma.shape[1], 1)), *np.zeros((2, 1), int))
+        self.rows = [{0: nothing}]
+        for k in range(1, K):
+            whole = {j: self._all(k, j) for j in self.levels[k]}
+            self.rows.append({j: kept.take(keep(kept.values, 0, j)) for j, kept in whole.items()})
+        last = self._all(K, T)
+        self.values, self.merges = last.values, last.merges
+
+    def _all(self, k: int, j: int) -> Kept:
+        """All that k plans on (0, j] can leave, each with what is kept of its segment."""
+        return _paired(np.multiply, 0, (pair for _, *pair in self._cuts(k, j)))
+
+    def _cuts(self, k: int, j: int) -> Iterator[tuple[int, Kept, Kept]]:
+        for m in self.levels[k - 1]:
+            if m < j:
+                whole = self.K == 1  # nothing to be thinned out
+                segment = self.search.all_plans(m, j) if whole else self.search.plans[m, j]
+                yield m, self.rows[k - 1][m], segment
+
+    def plans(self, place: int) -> tuple[MergePlan, ...]:
+        """The plans whose product is column `place` of `values`."""
+        plans, j = [], self.search.T
+        for k in range(self.K, 0, -1):
+            cuts = list(self._cuts(k, j))
+            index, place, own = _pair_at(place, (pair for _, *pair in cuts))
+            m = cuts[index][0]
+            plans.insert(0, self.search.plan((m, j, own)))
+            j = m
+        return tuple(plans)
+
+
+def _pair_at(place: int, cuts: Iterator[tuple[Kept, Kept]]) -> tuple[int, int, int]:
+    """Which cut, and which places left and right, `_paired` has put at `place`."""
+    for index, (left, right) in enumerate(cuts):
+        size = len(left.places) * len(right.places)
+        if place < size:
+            a, b = divmod(place, len(right.places))
+            return index, int(left.places[a]), int(right.places[b])
+        place -= size
+    raise IndexError(place)
 
 
 def _paired(combine: Callable, extra: int, cuts: Iterator[tuple[Kept, Kept]]) -> Kept:
