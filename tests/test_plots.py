@@ -85,7 +85,7 @@ def test_a_front_is_joined_in_order_of_the_first_error():
     (ax,) = plots.pareto_front(errors, [0, 1, 2], {"vanilla": 0}, ("a", "b")).axes
     assert ax.lines[0].get_xydata().tolist() == errors.tolist()
     assert ax.lines[1].get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
-    assert ax.texts[0].get_text() == "vanilla" and ax.texts[0].xy.tolist() == [3, 1]
+    assert ax.texts[0].get_text() == "vanilla" and list(ax.texts[0].xy) == [3, 1]
 
 
 def test_losses_and_jumps_mark_what_they_are_given():
