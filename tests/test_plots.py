@@ -112,3 +112,35 @@ def test_the_range_is_a_band_around_the_teachers_line():
     (ax,) = plots.range_over_lambda(lams[2:4], low[:2], high[:2], {}, {"elsewhere": 9.0}).axes
     names = {text.get_text() for text in ax.texts}  # a mark outside the axes is left out
     assert names == {"teacher", "all plans"} and ax.get_xscale() == "linear"
+
+
+def test_spectra_lie_on_bands_that_meet_at_the_boundaries():
+    lam = np.array([0.5, 0.0, 5.0])
+    (ax,) = plots.spectra_in_phases({"x": {"mine": (lam, "o")}}, (1.0, 2.0)).axes
+    assert ax.lines[0].get_xydata().tolist() == [[1, 5], [2, 0.5]]  # sorted, without zeros
+    edges = [(band.get_y(), band.get_y() + band.get_height()) for band in ax.patches]
+    assert np.allclose(np.ravel(edges)[1:-1], [1, 1, 2, 2])
+    assert np.allclose([edges[0][0], edges[-1][1]], ax.get_ylim())
+
+
+def test_a_front_is_joined_in_order_of_the_first_error():
+    errors = np.array([[3.0, 1], [1, 3], [2, 2], [3, 3]])
+    (ax,) = plots.pareto_front(errors, [0, 1, 2], {"vanilla": 0}, ("a", "b")).axes
+    assert ax.lines[0].get_xydata().tolist() == errors.tolist()
+    assert ax.lines[1].get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
+    assert ax.texts[0].get_text() == "vanilla" and list(ax.texts[0].xy) == [3, 1]
+
+
+def test_losses_and_jumps_mark_what_they_are_given():
+    rows = {"a": {"vanilla": 0.2, "best": 0.1}, "b": {"vanilla": 0.4, "best": 0.3}}
+    (ax,) = plots.losses(rows, "loss").axes
+    assert [line.get_xydata()[0].tolist() for line in ax.lines] == [
+        [0.2, 0], [0.1, 0], [0.4, 1], [0.3, 1],
+    ]  # fmt: skip
+    (ax,) = plots.jump_losses({"x": ([3.0, 1, 2], "-")}, "loss").axes
+    dots = [(line.get_xydata()[0].tolist(), line.get_color()) for line in ax.lines[1:]]
+    ends = [([0, 3], plots.COLORS["vanilla"]), ([2, 2], plots.COLORS["sequential_boot"])]
+    assert dots == [([1, 1], plots.COLORS["tdm"]), *ends]
+    curves = {"linear": ([1.0, 2], "teacher"), "network": ([0.5, 2], "tdm")}
+    (ax,) = plots.denoising([0.1, 0.2], curves, "error").axes
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[1, 2], [0.5, 2]]
