@@ -232,7 +232,6 @@ def training_curves(curves: dict[str, list], ylabels: dict[str, str], color: str
     return fig
 
 
-<<<<<<< HEAD
 def training_decay(times, curves: dict[str, tuple], ylabel: str):
     """What is left of the start over training time: curves[label] = (flow, spread, runs).
 
@@ -320,7 +319,9 @@ def range_over_lambda(lams, low, high, curves: dict, boundaries=()):
     fig.canvas.draw()
     ends = {name: (lams[-1], values[-1]) for name, values in curves.items()}
     _end_labels(ax, {"teacher": (lams[-1], 0.0), "all plans": (lams[-1], low[-1]), **ends})
-=======
+    return fig
+
+
 def spectra_in_phases(panels: dict[str, dict], boundaries: tuple[float, float]):
     """Spectra over their rank on shaded phases; panels[title] = {label: (λ, line style)}."""
     fig, axes = plt.subplots(len(panels), 1, figsize=(WIDTH, 2.7 * len(panels)), sharex=True)
@@ -405,5 +406,4 @@ def denoising(times, curves: dict[str, tuple], ylabel: str):
         ax.annotate(label, (times[middle], values[middle]), offset, color=COLORS[color], ha=ha,
                     textcoords="offset points")  # fmt: skip
     ax.set(xlabel="noise level t / T", ylabel=ylabel, ylim=(0, None))
->>>>>>> spectra
     return fig
