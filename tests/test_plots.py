@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tdmlib import plots
-from tdmlib.linear import STRATEGIES, canonical_plan, step_operators
+from tdmlib.linear import STRATEGIES, canonical_plan, compare, step_operators
 from tdmlib.schedules import cosine
 
 mpl.use("agg")
@@ -76,6 +76,29 @@ def test_distances_and_curves_show_what_they_are_given():
     assert ax.lines[0].get_xydata().tolist() == [[1, 3], [2, 2]]
 
 
+def test_the_map_has_the_colour_of_the_strategy_that_loses_least():
+    lams, times = np.geomspace(0.1, 20, 24), np.geomspace(0.1, 5, 10)
+    found = compare(cosine(6), lams, times[:, None])
+    (ax,) = plots.strategy_map(lams, times, {"teacher": found}).axes
+    mesh = ax.collections[0]
+    shown = mesh.cmap(mesh.norm(mesh.get_array().astype(int)))
+    expected = [
+        [mpl.colors.to_rgba(plots.COLORS[STRATEGIES[k]]) for k in row] for row in found.best
+    ]
+    assert np.allclose(shown, expected)
+    assert {text.get_text() for text in ax.texts} >= {"vanilla", "seq. BOOT"}
+
+
+def test_steps_and_cuts_are_where_they_were_put():
+    curve = {1: 0.4, 2: 0.3, 4: 0.1}
+    (ax,) = plots.loss_over_steps({("x", "vanilla", "--"): curve}, "loss").axes
+    assert np.array_equal(ax.lines[0].get_xydata(), list(curve.items()))
+    cuts = {1: (), 2: (3,), 3: (2, 5)}
+    (ax,) = plots.cuts_over_steps({"λ": cuts}, 8).axes
+    dots = [tuple(xy) for line in ax.lines if line.get_marker() == "o" for xy in line.get_xydata()]
+    assert dots == [(level, K) for K, levels in cuts.items() for level in levels]
+
+
 def test_the_range_is_a_band_around_the_teachers_line():
     lams, low, high = np.geomspace(0.1, 10, 5), np.full(5, -2e-7), np.full(5, 1e-6)
     (ax,) = plots.range_over_lambda(lams, low, high, {"vanilla": high / 2}, {"here": 2.0}).axes
@@ -89,3 +112,35 @@ def test_the_range_is_a_band_around_the_teachers_line():
     (ax,) = plots.range_over_lambda(lams[2:4], low[:2], high[:2], {}, {"elsewhere": 9.0}).axes
     names = {text.get_text() for text in ax.texts}  # a mark outside the axes is left out
     assert names == {"teacher", "all plans"} and ax.get_xscale() == "linear"
+
+
+def test_spectra_lie_on_bands_that_meet_at_the_boundaries():
+    lam = np.array([0.5, 0.0, 5.0])
+    (ax,) = plots.spectra_in_phases({"x": {"mine": (lam, "o")}}, (1.0, 2.0)).axes
+    assert ax.lines[0].get_xydata().tolist() == [[1, 5], [2, 0.5]]  # sorted, without zeros
+    edges = [(band.get_y(), band.get_y() + band.get_height()) for band in ax.patches]
+    assert np.allclose(np.ravel(edges)[1:-1], [1, 1, 2, 2])
+    assert np.allclose([edges[0][0], edges[-1][1]], ax.get_ylim())
+
+
+def test_a_front_is_joined_in_order_of_the_first_error():
+    errors = np.array([[3.0, 1], [1, 3], [2, 2], [3, 3]])
+    (ax,) = plots.pareto_front(errors, [0, 1, 2], {"vanilla": 0}, ("a", "b")).axes
+    assert ax.lines[0].get_xydata().tolist() == errors.tolist()
+    assert ax.lines[1].get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
+    assert ax.texts[0].get_text() == "vanilla" and list(ax.texts[0].xy) == [3, 1]
+
+
+def test_losses_and_jumps_mark_what_they_are_given():
+    rows = {"a": {"vanilla": 0.2, "best": 0.1}, "b": {"vanilla": 0.4, "best": 0.3}}
+    (ax,) = plots.losses(rows, "loss").axes
+    assert [line.get_xydata()[0].tolist() for line in ax.lines] == [
+        [0.2, 0], [0.1, 0], [0.4, 1], [0.3, 1],
+    ]  # fmt: skip
+    (ax,) = plots.jump_losses({"x": ([3.0, 1, 2], "-")}, "loss").axes
+    dots = [(line.get_xydata()[0].tolist(), line.get_color()) for line in ax.lines[1:]]
+    ends = [([0, 3], plots.COLORS["vanilla"]), ([2, 2], plots.COLORS["sequential_boot"])]
+    assert dots == [([1, 1], plots.COLORS["tdm"]), *ends]
+    curves = {"linear": ([1.0, 2], "teacher"), "network": ([0.5, 2], "tdm")}
+    (ax,) = plots.denoising([0.1, 0.2], curves, "error").axes
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[1, 2], [0.5, 2]]

@@ -3,7 +3,6 @@
 The student is one number a coordinate, z ↦ a z, so that nothing but the training is left.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,11 +23,12 @@ def train(
     optimizer: type[torch.optim.Optimizer] = torch.optim.SGD,
     **options,
 ) -> Tensor:
-    """Minimise E(az − bz)² over a, from `start`, with b = `target` and z ~ N(0, `variance`).
+    """Minimise E(az − bz)² over a, from `start`; b = `target`, z ~ N(0, `variance`).
 
     The three broadcast; each entry is a student of its own. batch = None takes the
-    expectation (gradient descent), a number as many random z an update. `options` go to the
-    optimiser. Returns a before the first update and after each, (updates + 1, *their shape).
+    expectation (gradient descent), a number as many random z an update. `options` go
+    to the optimiser. Returns a before the first update and after each, shape
+    (updates + 1, *broadcast shape).
     Raises InputError for a negative number of updates or a batch below 1.
     """
     updates = check_number("updates", updates, 0, whole=True)
@@ -40,7 +40,7 @@ def train(
     optimizer = optimizer([a], lr=lr, **options)
     for _ in range(updates):
         if batch is not None:
-            z = scale * torch.randn(shape, generator=generator, dtype=scale.dtype)
+            z = torch.randn(shape, generator=generator, dtype=scale.dtype) * scale
         optimizer.zero_grad()
         (a * z - target * z).square().mean(0).sum().backward()
         optimizer.step()
@@ -48,11 +48,12 @@ def train(
     return torch.stack(path)
 
 
-def carry_out(plan: MergePlan, schedule: Schedule, lam, s, updates: int) -> np.ndarray:
-    """Train a student through `plan`, `updates` gradient steps of size s/updates a merge.
+def carry_out(plan: MergePlan, schedule: Schedule, lam, s, updates: int):
+    """Train a student through `plan`, a merge by `updates` steps of size s/updates.
 
-    At each merge the student starts as the noisiest of the operators and learns their
-    product. Returns its operator, shape of `lam`: as `updates` grows, `linear.evaluate`.
+    At each merge it starts as the noisiest of the operators and learns their product.
+    Returns its operator, an array of the shape of `lam`: in the limit of many updates
+    that of `linear.evaluate`.
     Raises InputError for what `evaluate` refuses, or for `updates` below 1.
     """
     updates = check_number("updates", updates, 1, whole=True)
@@ -65,5 +66,6 @@ def carry_out(plan: MergePlan, schedule: Schedule, lam, s, updates: int) -> np.n
             stack.append(steps[j - 1])
         else:
             target = torch.stack(stack[-k:]).prod(0)
-            stack[-k:] = [train(stack[-k], target, variance[j], s / updates, updates)[-1]]
+            path = train(stack[-k], target, variance[j], s / updates, updates)
+            stack[-k:] = [path[-1]]
     return stack.pop().numpy()
