@@ -254,7 +254,7 @@ def strategy_map(lams, times, comparisons: dict, boundaries=()):
             row, column = np.unravel_index(depth.argmax(), depth.shape)
             if depth.max() > 3:
                 ax.annotate(LABELS[name], (lams[column], times[row]), ha="center", va="center",
-                            color="white", weight="bold")  # fmt: skip
+                            bbox=dict(fc="white", ec="none", alpha=0.8, pad=1.5))  # fmt: skip
         ax.set(ylabel="training time $s$ (log scale)", xscale="log", yscale="log")
         ax.set_title(title, loc="left", pad=14 if boundaries else 4)
         for name, value in dict(boundaries).items():

@@ -97,12 +97,15 @@ class Schedule:
         `levels` are two or more whole numbers that rise strictly within 0 … T; level k of the new
         schedule is levels[k] of this one. Raises InputError for any others.
         """
+        wanted = levels
         try:
-            levels = [check_number("level", t, 0, self.T, whole=True) for t in levels]
+            levels = [check_number("level", t, 0, self.T, whole=True) for t in wanted]
         except TypeError:
             levels = []
         if len(levels) < 2 or levels != sorted(set(levels)):
-            raise InputError("levels must be two or more and rise strictly, the cleanest first")
+            raise InputError(
+                f"levels = {wanted!r:.40}: must be two or more, rising strictly from clean"
+            )
         return Schedule(self.alpha[levels], self.sigma[levels])
 
     def __eq__(self, other):

@@ -225,8 +225,8 @@ def test_a_part_of_a_schedule_keeps_its_levels(data, schedule):
     [
         ([0, 9], "level = 9: must be a whole number within 0 … 8"),
         ([-1, 3], "level = -1"),
-        ([0, 3, 3], "rise strictly"),
-        ([8, 0], "rise strictly"),
+        ([0, 3, 3], "rising strictly"),
+        ([8, 0], "rising strictly"),
         ([3], "two or more"),
         ([], "two or more"),
         (5, "two or more"),

@@ -22,6 +22,8 @@ from tdmlib.linear.operators import (
 )
 from tdmlib.linear.phases import phase_boundaries
 from tdmlib.linear.planning import PlanResult, optimal_plan, optimal_student
+from tdmlib.linear.spectra import Spectrum, read_array, read_spectrum, spectrum
+from tdmlib.linear.spectrum_plans import SpectrumPlans, jump_then_boot, plan_spectrum
 
 __all__ = [
     "STRATEGIES",
@@ -30,6 +32,8 @@ __all__ = [
     "MergePlan",
     "PlanBatch",
     "PlanResult",
+    "Spectrum",
+    "SpectrumPlans",
     "all_plans",
     "canonical_plan",
     "compare",
@@ -37,14 +41,19 @@ __all__ = [
     "decision_table",
     "evaluate",
     "flow_map",
+    "jump_then_boot",
     "marginal_variance",
     "merge",
     "optimal_plan",
     "optimal_plans",
     "optimal_student",
     "phase_boundaries",
+    "plan_spectrum",
+    "read_array",
+    "read_spectrum",
     "residual",
     "signal_noise",
+    "spectrum",
     "step_operators",
     "surrogate",
     "w2_error",

@@ -104,7 +104,7 @@ def shared_time() -> dict[str, sp.Eq]:
     side = h * (1 - g) * a * (1 - b) + g * (1 - h) * b * (1 - a)
     certified(side.subs(BELOW)), certified(-side.subs(ABOVE))
     return asserted(
-        split=("f_g(a)f_h(b) - f_{gh}(ab)", f(a, g) * f(b, h) - f(a * b, g * h), side),
+        split=(r"\Delta_{gh}", f(a, g) * f(b, h) - f(a * b, g * h), side),
     )
 
 

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tdmlib.datasets.patches import patches, photographs
+from tdmlib.errors import InputError
+
+
+@pytest.mark.parametrize("size", [1, 5, 8])
+def test_every_patch_is_a_piece_of_a_photograph(size):
+    drawn = patches(12, size, color=True)
+    assert drawn.shape == (12, 3, size, size) and drawn.dtype == torch.float32
+    pixels = np.rint((drawn.numpy() + 1) * 127.5).astype(np.uint8)
+    for patch in pixels:
+        corner = (photographs()[..., :, :, :] == patch[:, 0, 0]).all(-1)
+        pieces = (
+            photographs()[k, row : row + size, column : column + size]
+            for k, row, column in np.argwhere(corner)
+        )
+        assert any(np.array_equal(piece, patch.transpose(1, 2, 0)) for piece in pieces)
+
+
+def test_grey_is_that_of_pillow():
+    color, grey = patches(50, 6, color=True), patches(50, 6)
+    assert grey.shape == (50, 1, 6, 6)
+    for there, here in zip(color.numpy(), grey.numpy(), strict=True):
+        pixels = np.rint((there + 1) * 127.5).astype(np.uint8).transpose(1, 2, 0)
+        expected = np.asarray(Image.fromarray(pixels).convert("L"))
+        assert np.abs((here[0] + 1) * 127.5 - expected).max() <= 1  # theirs is whole
+
+
+def test_the_seed_decides_and_nothing_repeats():
+    assert torch.equal(patches(100, seed=3), patches(100, seed=3))
+    assert not torch.equal(patches(100, seed=3), patches(100, seed=4))
+    rows, columns = photographs().shape[1:3]
+    every = patches(2 * rows * columns, 1, color=True)
+    assert np.array_equal(
+        np.sort(np.rint((every[:, 0, 0, 0].numpy() + 1) * 127.5)),
+        np.sort(photographs()[..., 0].ravel()),
+    )
+    assert every.min() == -1 and every.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"n": 0}, "n = 0"),
+        ({"n": 10**6}, "n = 1000000: must be a whole number within 1 … 531720"),
+        ({"n": 5, "size": 428}, "size = 428: must be a whole number within 1 … 427"),
+        ({"n": 5, "size": 0}, "size = 0"),
+        ({"n": 5, "size": 2.5}, "size = 2.5"),
+        ({"n": 5, "seed": -1}, "seed = -1"),
+    ],
+)
+def test_what_the_photographs_do_not_hold_is_refused(given, says):
+    with pytest.raises(InputError, match=says):
+        patches(**given)
