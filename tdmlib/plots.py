@@ -5,8 +5,9 @@ import sys
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
-from tdmlib.linear.merging import MergePlan
+from tdmlib.linear.merging import STRATEGIES, MergePlan
 from tdmlib.linear.operators import signal_noise
 from tdmlib.schedules import Schedule
 
@@ -214,6 +215,76 @@ def training_curves(curves: dict[str, list], ylabels: dict[str, str], color: str
             ax.plot(*np.array(run).T, color=COLORS[color], lw=1.2, alpha=0.7)
         ax.set(ylabel=ylabel, ylim=(0, None))
     np.atleast_1d(axes)[-1].set_xlabel("update")
+    return fig
+
+
+def training_decay(times, curves: dict[str, tuple], ylabel: str):
+    """What is left of the start over training time: curves[label] = (flow, spread, runs).
+
+    `flow`, shape (n,), is drawn dashed; within flow · exp(±2 · spread) lies the grey band; `runs`,
+    shape (seeds, n), are thin lines.
+    """
+    fig, ax = plt.subplots()
+    for label, (flow, spread, runs) in curves.items():
+        ax.fill_between(times, flow * np.exp(-2 * spread), flow * np.exp(2 * spread),
+                        color="0.85", lw=0)  # fmt: skip
+        ax.plot(times, np.transpose(runs), color=COLORS["vanilla"], lw=0.8)
+        ax.plot(times, flow, color=COLORS["data"], ls="--", lw=1.2)
+        ax.annotate(label, (times[-1], flow[-1]), xytext=(4, 0), textcoords="offset points",
+                    va="center", annotation_clip=False)  # fmt: skip
+    ax.set(xlabel="training time s", ylabel=f"{ylabel} (log scale)", yscale="log")
+    ax.set_xlim(times[0], times[-1])
+    return fig
+
+
+def strategy_map(lams, times, comparisons: dict, boundaries=()):
+    """Which strategy loses least, over λ and s, a panel a comparison; lines: what plans can gain.
+
+    `comparisons` maps a title to a `tdmlib.linear.Comparison` of shape (len(times), len(lams)).
+    """
+    size = (WIDTH, 2.4 * len(comparisons) + 0.3)
+    fig, axes = plt.subplots(len(comparisons), 1, figsize=size, sharex=True)
+    for ax, (title, found) in zip(np.atleast_1d(axes), comparisons.items(), strict=True):
+        colors = mpl.colors.ListedColormap([COLORS[name] for name in STRATEGIES])
+        ax.pcolormesh(lams, times, found.best, cmap=colors, vmin=-0.5, vmax=3.5, rasterized=True)
+        lines = ax.contour(lams, times, found.gap, [0.001, 0.01, 0.1], colors="k", linewidths=0.9)
+        ax.clabel(lines, fmt=lambda gap: f"{gap:.1%}", fontsize=8)
+        for k, name in enumerate(STRATEGIES):
+            depth = distance_transform_edt(np.pad(found.best == k, 1))[1:-1, 1:-1]
+            row, column = np.unravel_index(depth.argmax(), depth.shape)
+            if depth.max() > 3:
+                ax.annotate(LABELS[name], (lams[column], times[row]), ha="center", va="center",
+                            bbox=dict(fc="white", ec="none", alpha=0.8, pad=1.5))  # fmt: skip
+        ax.set(ylabel="training time $s$ (log scale)", xscale="log", yscale="log")
+        ax.set_title(title, loc="left", pad=14 if boundaries else 4)
+        for name, value in dict(boundaries).items():
+            ax.axvline(value, color="w", lw=0.9, ls=":")
+            ax.annotate(name, (value, 1.01), xycoords=("data", "axes fraction"), ha="center")
+    np.atleast_1d(axes)[-1].set_xlabel(r"data variance $\lambda$ (log scale)")
+    return fig
+
+
+def loss_over_steps(losses: dict, ylabel: str):
+    """A student's loss over its number of steps K: losses[(label, color, style)] = {K: loss}."""
+    fig, ax = plt.subplots()
+    for (label, color, style), values in losses.items():
+        ax.plot(list(values), list(values.values()), "o", ls=style, ms=4, color=COLORS[color])
+        ax.annotate(label, list(values.items())[-1], xytext=(6, 0), va="center",
+                    textcoords="offset points", color=COLORS[color])  # fmt: skip
+    ax.set(xlabel="steps $K$ of the student", ylabel=f"{ylabel} (log scale)", yscale="log")
+    return fig
+
+
+def cuts_over_steps(cuts: dict[str, dict[int, tuple[int, ...]]], T: int):
+    """Where a student of K steps stops between steps: a panel a label, a row a K, a dot a cut."""
+    fig, axes = plt.subplots(len(cuts), 1, figsize=(WIDTH, 1.3 * len(cuts) + 0.4), sharex=True)
+    for ax, (label, by_steps) in zip(np.atleast_1d(axes), cuts.items(), strict=True):
+        for K, levels in by_steps.items():
+            ax.plot([0, T], [K, K], color="0.85", lw=0.8, zorder=0)
+            ax.plot(levels, [K] * len(levels), "o", ms=4, color=COLORS["vanilla"])
+        ax.set(ylabel="$K$", yticks=list(by_steps)[::2], xlim=(-0.5, T + 0.5))
+        ax.set_title(label, loc="left", pad=3)
+    np.atleast_1d(axes)[-1].set_xlabel("level t   (0 clean, T noise)")
     return fig
 
 

@@ -13,6 +13,7 @@ from tdmlib.denoisers import (
 )
 from tdmlib.errors import InputError
 from tdmlib.mixtures import GaussianMixture
+from tdmlib.models import ResidualMLP
 from tdmlib.schedules import Schedule, cosine
 
 SCHEDULE = Schedule(*(f(np.linspace(0.1, 1.4, 9)) for f in (np.cos, np.sin)))  # α_T > 0, σ_0 > 0
@@ -104,3 +105,43 @@ def test_a_whole_level_reaches_the_network_as_an_integer():
         network = Watch(torch.zeros(2, 3))
         kind(network, SCHEDULE)(torch.ones(2, 3), 3.0)
         assert network.t.dtype == torch.int64 and network.t.tolist() == [3, 3]
+
+
+class MatrixALevel(nn.Module):
+    """z at level t times the t-th matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(SCHEDULE.T + 1, 2, 2))
+
+    def forward(self, z, t, cond=None):
+        return torch.einsum("bij,bj->bi", self.weight[t], z)
+
+
+@pytest.mark.parametrize(("kind", "lr", "off"), [("matrix", 0.05, 0.03), ("network", 0.01, 0.1)])
+def test_denoising_score_matching_finds_the_optimal_denoiser(kind, lr, off):
+    torch.manual_seed(0)
+    lam, updates = torch.tensor([0.3, 3.0]), 800
+    network = MatrixALevel() if kind == "matrix" else ResidualMLP((2,), 8, 1, 32, 1, 16)
+    optimizer = torch.optim.Adam(network.parameters(), lr)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+
+    def noisy(x, t):
+        alpha, sigma = SCHEDULE.at(t, x)
+        return alpha * x + sigma * torch.randn(x.shape)
+
+    for _ in range(updates):
+        x, t = lam.sqrt() * torch.randn(1024, 2), torch.randint(1, 9, (1024,))
+        optimizer.zero_grad()
+        (network(noisy(x, t), t) - x).square().mean().backward()
+        optimizer.step()
+        decay.step()
+    optimal = GaussianDenoiser(SCHEDULE, lam)
+    for level in (1, 3, 5, 8):
+        t = torch.full((10_000,), level)
+        z = noisy(lam.sqrt() * torch.randn(10_000, 2), t)
+        with torch.no_grad():
+            found = network(z, t)
+        slopes = torch.linalg.lstsq(z, found).solution
+        assert torch.allclose(slopes, torch.diag((optimal(z, t) / z)[0]), atol=off)
+        assert ((found - optimal(z, t)).square().mean(0) < off**2 * lam).all()

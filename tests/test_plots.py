@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tdmlib import plots
-from tdmlib.linear import STRATEGIES, canonical_plan, step_operators
+from tdmlib.linear import STRATEGIES, canonical_plan, compare, step_operators
 from tdmlib.schedules import cosine
 
 mpl.use("agg")
@@ -67,8 +67,36 @@ def test_distances_and_curves_show_what_they_are_given():
     (ax,) = plots.distance_over_steps(teacher, {"TDM, 4 steps": (4, [1.2, 1.1])}, 0.9, "d").axes
     assert ax.lines[0].get_xydata().tolist() == [[1, 20], [2, 7], [25, 1.4]]
     assert ax.lines[1].get_xydata().tolist() == [[4, 1.2], [4, 1.1]]
+    flow, runs = np.array([1.0, 0.5]), np.array([[1.0, 0.4], [1.0, 0.6]])
+    (ax,) = plots.training_decay([0, 1], {"λ = 1": (flow, np.array([0, 0.1]), runs)}, "left").axes
+    assert [line.get_ydata().tolist() for line in ax.lines] == [*runs.tolist(), flow.tolist()]
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert np.isclose([band.min(), band.max()], [0.5 * np.exp(-0.2), 1]).all()
     (ax,) = plots.training_curves({"loss": [[[1, 3.0], [2, 2.0]]]}, {"loss": "loss"}).axes
     assert ax.lines[0].get_xydata().tolist() == [[1, 3], [2, 2]]
+
+
+def test_the_map_has_the_colour_of_the_strategy_that_loses_least():
+    lams, times = np.geomspace(0.1, 20, 24), np.geomspace(0.1, 5, 10)
+    found = compare(cosine(6), lams, times[:, None])
+    (ax,) = plots.strategy_map(lams, times, {"teacher": found}).axes
+    mesh = ax.collections[0]
+    shown = mesh.cmap(mesh.norm(mesh.get_array().astype(int)))
+    expected = [
+        [mpl.colors.to_rgba(plots.COLORS[STRATEGIES[k]]) for k in row] for row in found.best
+    ]
+    assert np.allclose(shown, expected)
+    assert {text.get_text() for text in ax.texts} >= {"vanilla", "seq. BOOT"}
+
+
+def test_steps_and_cuts_are_where_they_were_put():
+    curve = {1: 0.4, 2: 0.3, 4: 0.1}
+    (ax,) = plots.loss_over_steps({("x", "vanilla", "--"): curve}, "loss").axes
+    assert np.array_equal(ax.lines[0].get_xydata(), list(curve.items()))
+    cuts = {1: (), 2: (3,), 3: (2, 5)}
+    (ax,) = plots.cuts_over_steps({"λ": cuts}, 8).axes
+    dots = [tuple(xy) for line in ax.lines if line.get_marker() == "o" for xy in line.get_xydata()]
+    assert dots == [(level, K) for K, levels in cuts.items() for level in levels]
 
 
 def test_spectra_lie_on_bands_that_meet_at_the_boundaries():

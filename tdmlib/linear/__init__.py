@@ -1,6 +1,7 @@
 """Part I: diffusion on Gaussian data, where every step is a linear operator."""
 
 from tdmlib.linear.batch import PlanBatch, optimal_plans
+from tdmlib.linear.guide import Advice, Comparison, compare, decision_table
 from tdmlib.linear.merging import (
     STRATEGIES,
     MergePlan,
@@ -26,6 +27,8 @@ from tdmlib.linear.spectrum_plans import SpectrumPlans, jump_then_boot, plan_spe
 
 __all__ = [
     "STRATEGIES",
+    "Advice",
+    "Comparison",
     "MergePlan",
     "PlanBatch",
     "PlanResult",
@@ -33,7 +36,9 @@ __all__ = [
     "SpectrumPlans",
     "all_plans",
     "canonical_plan",
+    "compare",
     "composite",
+    "decision_table",
     "evaluate",
     "flow_map",
     "jump_then_boot",

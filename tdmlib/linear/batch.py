@@ -1,6 +1,8 @@
 """`optimal_plans`: many independent variances, or many (λ, s), at once."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -9,9 +11,9 @@ from tdmlib.linear import breakpoints
 from tdmlib.linear.candidates import closest_operators
 from tdmlib.linear.interval import Extreme
 from tdmlib.linear.merging import merge, surrogate
-from tdmlib.linear.operators import marginal_variance, residual, step_operators, variances
+from tdmlib.linear.operators import residual, step_operators, variances
 from tdmlib.linear.phases import proved_phase
-from tdmlib.linear.planning import PlanResult, one_of, optimal_plan
+from tdmlib.linear.planning import PlanResult, input_variances, one_of, optimal_plan
 from tdmlib.linear.problem import EPS, TABLE
 from tdmlib.schedules import Schedule
 
@@ -36,6 +38,7 @@ class PlanBatch:
     schedule: Schedule
     lam: np.ndarray
     s: np.ndarray
+    input_variance: np.ndarray
     rate: float
     method: str
     reference: str
@@ -49,7 +52,10 @@ class PlanBatch:
         lam, s = self.lam[index], self.s[index]
         if np.ndim(lam):
             raise InputError(f"batch[{index}] names {lam.shape} plans; give a full index")
-        return optimal_plan(self.schedule, lam, float(s), self.rate, self.method, self.reference)
+        return optimal_plan(
+            self.schedule, lam, float(s), self.rate, self.method, self.reference,
+            input_variance=self.input_variance[index],
+        )  # fmt: skip
 
 
 def optimal_plans(
@@ -59,16 +65,19 @@ def optimal_plans(
     rate: float = 2.0,
     method: str = "auto",
     reference: str = "teacher",
+    *,
+    input_variance=None,
 ) -> PlanBatch:
     """The best plan for each λ on its own; `lams` and `s` are arrays that broadcast.
 
     "auto" takes the theorems in the pure phases, O(T), and the exact range of all plans elsewhere,
     O(T³); "interval" takes the latter everywhere; "breakpoints" is O(T²), with the student at T
     alone. Where the target lies within the range, the closest of O(T²) candidates is taken.
-    Raises InputError for bad values.
+    `reference` and `input_variance` are those of `w2_error`. Raises InputError for bad values.
     """
     one_of("method", method, METHODS)
     lams = variances(lams)
+    variance = input_variances(schedule, lams, input_variance)
     gamma = residual(schedule, lams, s, rate)
     shape = gamma.shape[1:]
     lam = np.broadcast_to(lams, shape).ravel()
@@ -82,17 +91,19 @@ def optimal_plans(
             operator[where] = canonical(steps[:, where], gamma[-1, where])
     else:
         planned[:] = False
-    best = _breakpoints if method == "breakpoints" else _interval
-    rest, size = np.flatnonzero(~planned), max(1, TABLE // (schedule.T + 1) ** 2)
+    best, size, rest = _interval, max(1, TABLE // (schedule.T + 1) ** 2), np.flatnonzero(~planned)
+    if method == "breakpoints":
+        best, size = _breakpoints, max(1, TABLE // schedule.T)
     for part in (rest[k : k + size] for k in range(0, len(rest), size)):
         operator[part], least[part] = best(steps[:, part], gamma[:, part], target[part])
     error = np.abs(operator - target)
     proved = planned if method != "breakpoints" else phase != 0
     least = np.where(proved, error, np.minimum(least, error))
     certified = error <= least + 4 * schedule.T * EPS * target
-    root = np.sqrt(marginal_variance(schedule, lam)[-1])
+    given = [np.broadcast_to(a, shape) for a in (lams, s, variance)]
+    root = np.sqrt(given[-1].ravel())
     return PlanBatch(
-        schedule, np.broadcast_to(lams, shape), np.broadcast_to(s, shape), rate, method, reference,
+        schedule, *given, rate, method, reference,
         *(a.reshape(shape) for a in (operator, root * error, root * least, certified, phase)),
     )  # fmt: skip
 
@@ -116,7 +127,8 @@ def _interval(steps, gamma, target) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _breakpoints(steps, gamma, target) -> tuple[np.ndarray, np.ndarray]:
-    low, high = (breakpoints.extreme_products(steps, gamma[-1], end) for end in (False, True))
+    with ThreadPoolExecutor(2) as pool:  # NumPy lets go of the interpreter while it works
+        low, high = pool.map(partial(breakpoints.extreme_products, steps, gamma[-1]), (False, True))
     D, g = breakpoints.suffix_products(steps), gamma[-1]
     last = D[0] / D[1:]  # the group (0, i], for each i
     choices = [steps[-1] * low[:1], steps[-1] * high[:1],

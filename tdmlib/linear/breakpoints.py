@@ -40,7 +40,8 @@ def extreme_products(steps: np.ndarray, gamma: np.ndarray, largest: bool) -> np.
     these lines, two operations a pair. `steps` has shape (T, n), γ_T shape (n,); so has a row.
     """
     T, count = steps.shape
-    extreme, products = np.max if largest else np.min, suffix_products(steps)
+    products = suffix_products(np.ascontiguousarray(steps))  # a level's instances side by side
+    extreme = np.max if largest else np.min
     best = np.ones_like(products)
     for first in range(0, count, CHUNK):
         part = slice(first, first + CHUNK)

@@ -61,9 +61,22 @@ def _shared(problem: Problem, method: str, cap: int | None) -> Found:
     if method != "exhaustive":
         counts = sorted({2**k for k in range(12)} & {*counts} | {counts[0]})
     found = [SOLVERS[method](problem.shared(n), cap) for n in counts]
-    plans = _best(problem, [f.plans for f in found if f.plans])
+    plans = _best(problem, [f.plans for f in found if f.plans] + _one_merge_each(problem))
     cap = max((f.cap for f in found if f.cap), default=None)
     return Found(plans, method, method == "exhaustive", cap)
+
+
+def _one_merge_each(problem: Problem) -> list[Plans]:
+    """Students that hardly split a total time: vanilla in each segment.
+
+    Where the cuts are free, all but one of the segments are teacher steps.
+    """
+    T, K = problem.T, problem.K
+    free = [(*range(1, k + 1), *range(k + T - K + 1, T)) for k in range(K)]
+    return [
+        tuple(MergePlan((0,) * (j - i) + (j - i,) * (j - i > 1), i) for i, j in segments)
+        for segments in map(problem.segments, free if problem.cuts is None else [problem.cuts])
+    ]
 
 
 def _best(problem: Problem, students: list[Plans]) -> Plans:

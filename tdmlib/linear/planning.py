@@ -122,7 +122,7 @@ def optimal_student(
         raise InputError("λ is empty; give at least one variance")
     problem = Problem(
         schedule, lam.ravel(), float(check_number("s", s, 0)), rate, reference,
-        _input_variance(schedule, lam, input_variance), one_of("budget", budget, BUDGETS),
+        input_variances(schedule, lam, input_variance).ravel(), one_of("budget", budget, BUDGETS),
         *_segments(schedule.T, K, cuts), lam.shape,
     )  # fmt: skip
     _check_fit(problem, one_of("method", method, METHODS))
@@ -131,7 +131,8 @@ def optimal_student(
     return _result(problem, solve(problem, method, cap))
 
 
-def _input_variance(schedule: Schedule, lam: np.ndarray, given) -> np.ndarray:
+def input_variances(schedule: Schedule, lam: np.ndarray, given) -> np.ndarray:
+    """V as `w2_error` takes it, ‖v_T‖² if none is given, in the shape of `lam`."""
     if given is None:
         given = marginal_variance(schedule, lam)[-1]
     given = variances(given, "input_variance")
@@ -140,7 +141,7 @@ def _input_variance(schedule: Schedule, lam: np.ndarray, given) -> np.ndarray:
             f"input_variance has shape {given.shape}, λ has shape {lam.shape}; "
             "give one number, or one for each λ"
         )
-    return np.broadcast_to(given, lam.shape).ravel()
+    return np.broadcast_to(given, lam.shape)
 
 
 def one_of(name: str, value, allowed: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 import strategies
+from tdmlib.distill.linear_student import carry_out
 from tdmlib.errors import InputError
 from tdmlib.linear import (
     STRATEGIES,
@@ -60,6 +61,15 @@ def test_evaluate_equals_the_recursive_definition(data, schedule, lam, s):
     plan = data.draw(st.sampled_from(strategies.PLANS[schedule.T]))
     expected = recursive(plan, step_operators(schedule, lam), residual(schedule, lam, s))
     assert np.isclose(evaluate(plan, schedule, lam, s), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("plan", strategies.PLANS[4], ids=lambda plan: str(plan.merges))
+def test_training_node_by_node_arrives_at_evaluate(plan):
+    schedule, lam, s = cosine(4), np.array([0.3, 1.0, 3.0]), 0.5
+    expected = evaluate(plan, schedule, lam, s)
+    coarse, fine = (carry_out(plan, schedule, lam, s, updates) for updates in (100, 200))
+    assert np.allclose((coarse - expected) / (fine - expected), 2, rtol=0.02)
+    assert np.allclose(2 * fine - coarse, expected, rtol=1e-5)  # without Euler's first order
 
 
 @pytest.mark.parametrize("T", [2, 3, 4, 5, 9])

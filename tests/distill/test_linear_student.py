@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+
+from tdmlib.distill.linear_student import carry_out, train
+from tdmlib.errors import InputError
+from tdmlib.linear import canonical_plan, marginal_variance, residual
+from tdmlib.schedules import cosine
+
+ZERO, ONE = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+VARIANCES = torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64)
+
+
+def test_gradient_descent_is_geometric():
+    path = train(2 * ONE, 0.5 * ONE, VARIANCES, lr=0.01, updates=50)
+    share = (1 - 2 * 0.01 * VARIANCES) ** torch.arange(51)[:, None]
+    assert torch.allclose((path - 0.5) / 1.5, share, rtol=1e-12)
+
+
+def test_small_steps_follow_the_gradient_flow():
+    schedule, lam, s = cosine(6), np.array([0.2, 1.0, 3.0]), 0.8
+    variance = torch.from_numpy(marginal_variance(schedule, lam)[1:])
+    gap = []
+    for updates in (500, 1000):
+        left = train(ONE, ZERO, variance, s / updates, updates)[-1].numpy()
+        gap.append(np.abs(left - residual(schedule, lam, s)))
+    assert (gap[1] < 1e-3).all()
+    assert np.allclose(gap[0] / gap[1], 2, rtol=0.01)  # Euler's method: first order
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_random_batches_follow_the_flow_within_their_noise(seed):
+    schedule, level, s, updates, batch = cosine(8), 5, 1.0, 1000, 64
+    lam = np.array([0.2, 1.0, 3.0])
+    variance = torch.from_numpy(marginal_variance(schedule, lam)[level])
+    generator = torch.Generator().manual_seed(seed)
+    path = train(ONE, ZERO, variance, s / updates, updates, batch=batch, generator=generator)
+    flow = residual(schedule, lam, s)[level - 1]
+    spread = np.sqrt(8 * updates / batch) * s / updates * variance.numpy()
+    assert (np.abs(np.log(path[-1].numpy() / flow)) < 4 * spread).all()
+
+
+def test_random_batches_keep_the_mean_and_spread_as_computed():
+    students, lr, updates, batch, V = 20_000, 0.05, 40, 8, 1.5
+    generator = torch.Generator().manual_seed(0)
+    path = train(ONE.expand(students), ZERO, V * ONE, lr, updates, batch=batch, generator=generator)
+    mean, second = (1 - 2 * lr * V) ** updates, ((1 - 2 * lr * V) ** 2 + 8 * (lr * V) ** 2 / batch)
+    last = path[-1]
+    assert abs(last.mean() - mean) < 4 * last.std() / students**0.5
+    square = last.square()
+    assert abs(square.mean() - second**updates) < 4 * square.std() / students**0.5
+
+
+def test_momentum_lengthens_every_step():
+    s, updates, beta = 1.0, 4000, 0.5
+    left = train(ONE, ZERO, VARIANCES, s * (1 - beta) / updates, updates, momentum=beta)[-1]
+    assert torch.allclose(left, torch.exp(-2 * s * VARIANCES), rtol=0.02)
+
+
+def test_bad_counts_are_refused():
+    with pytest.raises(InputError, match="updates"):
+        train(ONE, ZERO, ONE, 0.1, -1)
+    with pytest.raises(InputError, match="batch"):
+        train(ONE, ZERO, ONE, 0.1, 1, batch=0)
+    with pytest.raises(InputError, match="updates = 0"):
+        carry_out(canonical_plan("vanilla", 4), cosine(4), 1.0, 1.0, 0)
+    with pytest.raises(InputError, match="λ"):
+        carry_out(canonical_plan("vanilla", 4), cosine(4), -1.0, 1.0, 10)
+    with pytest.raises(InputError, match="T = 4"):
+        carry_out(canonical_plan("vanilla", 5), cosine(4), 1.0, 1.0, 10)
