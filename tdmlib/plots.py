@@ -115,19 +115,27 @@ def ellipse(schedule: Schedule, lams=(0.3, 3.0), t: int = 4):
     return fig
 
 
+def _over_lambda(ax, lams, boundaries) -> None:
+    """The axis of λ, logarithmic where wide; thin vertical lines named above for `boundaries`."""
+    scale, said = ("log", " (log scale)") if lams[-1] > 4 * lams[0] else ("linear", "")
+    label = rf"data variance $\lambda${said}"
+    ax.set(xlabel=label, xlim=(lams[0], lams[-1]), xscale=scale)
+    for name, value in dict(boundaries).items():
+        if lams[0] <= value <= lams[-1]:
+            ax.axvline(value, color="0.6", lw=0.9, ls=":")
+            ax.annotate(name, (value, 1.01), xycoords=("data", "axes fraction"), ha="center")
+
+
 def curves_over_lambda(lams, curves: dict, ylabel: str, boundaries=(), log: bool = True):
     """One curve a strategy over the variance λ; `boundaries` are marked by thin vertical lines."""
     fig, ax = plt.subplots()
     for name, values in curves.items():
-        ax.plot(lams, values, color=COLORS.get(name), ls=STYLES.get(name))
-    ax.set(xlabel=r"data variance $\lambda$ (log scale)", ylabel=ylabel, xscale="log")
+        ax.plot(lams, values, color=COLORS.get(name, COLORS["data"]), ls=STYLES.get(name))
+    ax.set_ylabel(ylabel)
     if log:
         ax.set_yscale("log")
         ax.set_ylabel(f"{ylabel} (log scale)")
-    for name, value in dict(boundaries).items():
-        ax.axvline(value, color="0.6", lw=0.9, ls=":")
-        ax.annotate(name, (value, 1.01), xycoords=("data", "axes fraction"), ha="center")
-    ax.set_xlim(lams[0], lams[-1])
+    _over_lambda(ax, lams, boundaries)
     fig.canvas.draw()
     _end_labels(ax, {name: (lams[-1], values[-1]) for name, values in curves.items()})
     return fig
@@ -285,6 +293,26 @@ def cuts_over_steps(cuts: dict[str, dict[int, tuple[int, ...]]], T: int):
         ax.set(ylabel="$K$", yticks=list(by_steps)[::2], xlim=(-0.5, T + 0.5))
         ax.set_title(label, loc="left", pad=3)
     np.atleast_1d(axes)[-1].set_xlabel("level t   (0 clean, T noise)")
+    return fig
+
+
+def range_over_lambda(lams, low, high, curves: dict, boundaries=()):
+    """The range of all plans' signed errors as a band around the teacher's line at zero.
+
+    `low` and `high` are S_min − P and S_max − P; `curves` are strategies within the band. The axis
+    is linear up to 1e-8 and logarithmic beyond.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    ax.fill_between(lams, low, high, color="0.85", lw=0)
+    ax.axhline(0, color=COLORS["teacher"], lw=1.8)
+    for name, values in curves.items():
+        ax.plot(lams, values, color=COLORS.get(name), ls=STYLES.get(name))
+    ax.set_ylabel("signed error S − P (symmetric log scale)")
+    ax.set_yscale("symlog", linthresh=1e-8)
+    _over_lambda(ax, lams, boundaries)
+    fig.canvas.draw()
+    ends = {name: (lams[-1], values[-1]) for name, values in curves.items()}
+    _end_labels(ax, {"teacher": (lams[-1], 0.0), "all plans": (lams[-1], low[-1]), **ends})
     return fig
 
 

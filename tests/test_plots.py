@@ -99,6 +99,21 @@ def test_steps_and_cuts_are_where_they_were_put():
     assert dots == [(level, K) for K, levels in cuts.items() for level in levels]
 
 
+def test_the_range_is_a_band_around_the_teachers_line():
+    lams, low, high = np.geomspace(0.1, 10, 5), np.full(5, -2e-7), np.full(5, 1e-6)
+    (ax,) = plots.range_over_lambda(lams, low, high, {"vanilla": high / 2}, {"here": 2.0}).axes
+    corners = ax.collections[0].get_paths()[0].get_extents()
+    assert np.allclose((corners.x0, corners.x1, corners.y0, corners.y1), (0.1, 10, -2e-7, 1e-6))
+    teacher, vanilla, mark = (line.get_xydata() for line in ax.lines)
+    assert (teacher[:, 1] == 0).all() and np.allclose(vanilla, np.c_[lams, high / 2])
+    assert (mark[:, 0] == 2).all()
+    names = {text.get_text() for text in ax.texts}
+    assert names == {"here", "teacher", "vanilla", "all plans"} and ax.get_xscale() == "log"
+    (ax,) = plots.range_over_lambda(lams[2:4], low[:2], high[:2], {}, {"elsewhere": 9.0}).axes
+    names = {text.get_text() for text in ax.texts}  # a mark outside the axes is left out
+    assert names == {"teacher", "all plans"} and ax.get_xscale() == "linear"
+
+
 def test_spectra_lie_on_bands_that_meet_at_the_boundaries():
     lam = np.array([0.5, 0.0, 5.0])
     (ax,) = plots.spectra_in_phases({"x": {"mine": (lam, "o")}}, (1.0, 2.0)).axes

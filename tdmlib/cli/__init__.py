@@ -32,13 +32,42 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 @app.command()
 def plan(
     steps: Annotated[int, typer.Option(help="Teacher steps T ≥ 2.")],
-    time: Annotated[float, typer.Option(help="Training time s ≥ 0 of each merge.")],
-    lam: Annotated[float, typer.Option(help="Data variance λ ≥ 0.")],
-    strategy: Annotated[str | None, typer.Option(help="Print this strategy's plan.")] = None,
+    time: Annotated[float, typer.Option(help="Training time s ≥ 0; see --budget.")],
+    lam: Annotated[float | None, typer.Option(help="Data variance λ ≥ 0.")] = None,
+    spectrum: Annotated[
+        Path | None,
+        typer.Option(help="Many λ instead: a .npy file of variances, or of data (samples first)."),
+    ] = None,
+    schedule: Annotated[
+        str, typer.Option(help="cosine, linear, scaled-linear, flow-matching or edm.")
+    ] = "cosine",
+    reference: Annotated[
+        str, typer.Option(help="Come close to the teacher, or to the exact flow.")
+    ] = "teacher",
+    budget: Annotated[
+        str, typer.Option(help="s is for each merge, or in total: merge or total.")
+    ] = "merge",
+    student_steps: Annotated[
+        int | None, typer.Option(help="Steps K of the student; 1 by default.")
+    ] = None,
+    cuts: Annotated[
+        str | None, typer.Option(help="Levels where they meet, as in 8,16; else optimised.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="auto, interval, breakpoints, pareto or exhaustive.")
+    ] = "auto",
+    strategy: Annotated[str | None, typer.Option(help="Show this strategy's plan too.")] = None,
+    lines: Annotated[int, typer.Option(help="Lines of a plan to print.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the plan to this file: .svg, .png, .pdf …")
+    ] = None,
 ):
-    """What the four canonical merge strategies lose on Gaussian data of variance λ."""
-    _module("planning").run(steps, time, lam, strategy, as_json)
+    """The best order in which to merge a teacher's steps on Gaussian data, and what others lose."""
+    _module("planning").run(
+        steps, time, lam, spectrum, schedule, reference, budget, student_steps, cuts, method,
+        strategy, lines, as_json, plot,
+    )  # fmt: skip
 
 
 @app.command(

@@ -1,75 +1,226 @@
-"""`tdm plan`: the canonical strategies on one variance, with what the theorems say of it."""
+"""`tdm plan`: the best merge plan beside the four canonical strategies, and why it is the best."""
 
-import json
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from threading import Timer
 
+import numpy as np
+
+from tdmlib.cli import plan_report
 from tdmlib.errors import InputError, check_number
+from tdmlib.files import check_target, write_whole
 from tdmlib.linear import (
     STRATEGIES,
+    MergePlan,
+    PlanResult,
     canonical_plan,
-    composite,
     evaluate,
+    optimal_student,
     phase_boundaries,
+    read_spectrum,
+    surrogate,
     w2_error,
 )
-from tdmlib.schedules import cosine
+from tdmlib.linear.phases import proved_phase
+from tdmlib.linear.planning import one_of
+from tdmlib.schedules import (
+    Schedule,
+    cosine,
+    edm,
+    flow_matching,
+    linear_beta,
+    scaled_linear_beta,
+)
+
+LEVELS = 1000  # of the β schedules; a teacher of fewer steps stops at some of them
+WITHIN_A_SECOND = 2**27  # T³ a variance: what the exact range of all plans takes
 
 
-def verdict(lam: float, boundaries: tuple[float, float]) -> str:
-    """Which phase λ is in, and what is proved there."""
-    boot, vanilla = boundaries
-    if lam <= boot:
-        return f"λ ≤ {boot:.4f}: no plan beats sequential BOOT (Gao and Li, Thm. 4.3, sharpened)"
-    if lam >= vanilla:
-        return f"λ ≥ {vanilla:.4f}: no plan beats vanilla (Gao and Li, Thm. 4.2, sharpened)"
-    return (
-        f"{boot:.4f} < λ < {vanilla:.4f}: mixed phase, where no canonical strategy is proved best"
-    )
+def _every_few(schedule: Schedule, T: int) -> Schedule:
+    """A teacher of T steps that stops at evenly spread levels."""
+    levels = np.linspace(0, schedule.T, check_number("steps", T, 2, schedule.T, whole=True) + 1)
+    return schedule.sub(np.rint(levels).astype(int).tolist())
 
 
-def run(steps: int, time: float, lam: float, strategy: str | None, as_json: bool) -> None:
-    schedule = cosine(check_number("steps", steps, 2, 100_000, whole=True))
-    if strategy is not None and strategy not in STRATEGIES:
-        raise InputError(f"strategy {strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}")
-    teacher = float(composite(schedule, lam))
-    boundaries = phase_boundaries(schedule)
-    rows = {}
-    for name in STRATEGIES:
-        merged = canonical_plan(name, steps)
-        operator = evaluate(merged, schedule, lam, time)
-        rows[name] = {
-            "operator": float(operator),
-            "error": float(operator) - teacher,
-            "w2": w2_error(operator, schedule, lam),
-            "merges": len(merged.merges),
-        }
-    least = min(row["w2"] for row in rows.values())
-    best = [name for name, row in rows.items() if row["w2"] <= least * (1 + 1e-9)]  # rounding ties
-    if as_json:
-        report = {
-            "steps": steps,
-            "time": time,
-            "lam": lam,
-            "teacher": teacher,
-            "boundaries": boundaries,
-            "verdict": verdict(lam, boundaries),
-            "best_canonical": best,
-            "strategies": rows,
-        }
-        if strategy:
-            report["plan"] = canonical_plan(strategy, steps).to_json()
-        print(json.dumps(report, indent=2, ensure_ascii=False))
-        return
-    print(
-        f"T = {steps} cosine steps, data variance λ = {lam:g}, training time s = {time:g} a merge"
-    )
-    print(f"teacher's operator P = {teacher:.6f}\n")
-    print(f"{'strategy':<24}{'merges':>7}{'operator S':>13}{'S - P':>13}{'W2 error':>12}")
-    for name, row in rows.items():
-        mark = " *" if name in best else ""
-        print(
-            f"{name + mark:<24}{row['merges']:>7}{row['operator']:>13.6f}"
-            f"{row['error']:>+13.4e}{row['w2']:>12.4e}"
+SCHEDULES = {
+    "cosine": cosine,
+    "linear": lambda T: _every_few(linear_beta(LEVELS), T),
+    "scaled-linear": lambda T: _every_few(scaled_linear_beta(LEVELS), T),
+    "flow-matching": flow_matching,
+    "edm": edm,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What one way to merge leaves: plans, number of merges, operator and W₂ error."""
+
+    plans: tuple[MergePlan, ...]
+    merges: int
+    operator: np.ndarray
+    w2: float
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The planner's answer, and what it is compared with."""
+
+    schedule_name: str
+    schedule: Schedule
+    lam: np.ndarray
+    time: float
+    budget: str
+    reference: str
+    result: PlanResult
+
+    @cached_property
+    def target(self) -> np.ndarray:
+        """What plans are held against, shape of λ."""
+        return surrogate(self.schedule, self.lam, self.reference)
+
+    @cached_property
+    def boundaries(self) -> tuple[float, float]:
+        return phase_boundaries(self.schedule)
+
+    @cached_property
+    def phases(self) -> np.ndarray:
+        """−1 where sequential BOOT is proved best, 1 where vanilla is, 0 in between."""
+        return proved_phase(self.schedule, self.lam, self.reference)
+
+    @cached_property
+    def best(self) -> Row:
+        result = self.result
+        return Row(result.plans, count_merges(result.plans), result.operator, result.error)
+
+    @cached_property
+    def strategies(self) -> dict[str, Row]:
+        """The canonical strategies, carried out on each of the best student's segments."""
+        return {name: self._canonical(name) for name in STRATEGIES}
+
+    def _canonical(self, name: str) -> Row:
+        plans = tuple(_on_segment(name, *plan.span) for plan in self.result.plans)
+        merges = count_merges(plans)
+        s = self.time / max(merges, 1) if self.budget == "total" else self.time
+        operator = prod(evaluate(plan, self.schedule, self.lam, s) for plan in plans)
+        error = w2_error(operator, self.schedule, self.lam, self.reference)
+        return Row(plans, merges, operator, error)
+
+    @cached_property
+    def best_canonical(self) -> list[str]:
+        """The strategies of least error; several where they differ by rounding alone."""
+        least = min(row.w2 for row in self.strategies.values())
+        return [name for name, row in self.strategies.items() if row.w2 <= least * (1 + 1e-9)]
+
+    @property
+    def phase_counts(self) -> tuple[int, int, int]:
+        """How many variances lie in BOOT's phase, in the mixed one, in vanilla's."""
+        boot, vanilla = self.boundaries
+        below, above = int((self.lam <= boot).sum()), int((self.lam >= vanilla).sum())
+        return below, self.lam.size - below - above, above
+
+    @property
+    def named(self) -> str | None:
+        """The canonical strategy that the best plans are, if they are one."""
+        same = [name for name, row in self.strategies.items() if row.plans == self.best.plans]
+        return same[0] if same and self.best.merges else None
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The smallest and the largest operator of all plans; None where that takes long."""
+        return (
+            self.result.bounds
+            if _work(self.schedule, self.lam, self.budget) <= WITHIN_A_SECOND
+            else None
         )
-    print(f"\n* least error of the four\n{verdict(lam, boundaries)}")
+
+
+def _work(schedule: Schedule, lam: np.ndarray, budget: str) -> int:
+    return lam.size * schedule.T ** (4 if budget == "total" else 3)
+
+
+def _on_segment(name: str, i: int, j: int) -> MergePlan:
+    return MergePlan(canonical_plan(name, j - i).arities if j - i > 1 else (0,), i)
+
+
+def count_merges(plans: tuple[MergePlan, ...]) -> int:
+    return sum(len(plan.arities) - plan.steps for plan in plans)
+
+
+def _variances(lam: float | None, spectrum: Path | None) -> np.ndarray:
+    if (lam is None) == (spectrum is None):
+        raise InputError("give either --lam, one variance, or --spectrum, a .npy file")
+    return np.array(check_number("λ", lam, 0.0)) if spectrum is None else read_spectrum(spectrum)
+
+
+def _levels(text: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if text is None else tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"cuts {text!r:.40}: write levels and commas, as in 8,16") from None
+
+
+def run(
+    steps: int, time: float, lam: float | None, spectrum: Path | None, schedule: str,
+    reference: str, budget: str, student_steps: int | None, cuts: str | None, method: str,
+    strategy: str | None, lines: int, as_json: bool, plot: Path | None,
+) -> None:  # fmt: skip
+    check_number("lines", lines, 1, whole=True)
+    if strategy is not None:
+        one_of("strategy", strategy, STRATEGIES)
+    if plot is not None:
+        check_target(plot, *_picture_suffixes())
+    lam, cuts = _variances(lam, spectrum), _levels(cuts)
+    steps = check_number("steps", steps, 2, 100_000, whole=True)
+    levels = SCHEDULES[one_of("schedule", schedule, tuple(SCHEDULES))](steps)
+    K = student_steps if student_steps is not None else 1 + len(cuts or ())
+    with _notice("tdm: still planning; Ctrl-C stops it", after=3):
+        result = optimal_student(
+            levels, lam, time, K, cuts=cuts, method=method, reference=reference, budget=budget
+        )
+    found = Answer(schedule, levels, lam, time, budget, reference, result)
+    if as_json:
+        text = plan_report.as_json(found, strategy)
+    else:
+        source = "" if spectrum is None else f" of {spectrum.name}"
+        text = plan_report.as_text(found, source, strategy, lines)
+    if plot is not None:
+        _draw(found, strategy, plot)
+        text += "" if as_json else f"\n\nwrote a picture of it to {plot}"
+    print(text)
+
+
+@contextmanager
+def _notice(text: str, after: float):
+    """Say so on stderr when this takes longer than that many seconds."""
+    timer = Timer(after, print, [text], {"file": sys.stderr})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _picture_suffixes() -> list[str]:
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    return [f".{name}" for name in FigureCanvasBase.get_supported_filetypes()]
+
+
+def _draw(found: Answer, strategy: str | None, path: Path) -> None:
+    from tdmlib import plots
+
+    plots.use_style()
+    panels = {found.named or "best plan": found.best.plans}
     if strategy:
-        print(f"\n{strategy}:\n{canonical_plan(strategy, steps)}")
+        panels[strategy] = found.strategies[strategy].plans
+    figure = plots.merge_arcs(panels)
+    kind = path.suffix[1:].lower()
+    try:
+        write_whole(path, lambda file: figure.savefig(file, format=kind, dpi=200))
+    except RuntimeError as error:  # .pgf wants TeX
+        raise InputError(f"cannot draw {str(path)!r}: {error}") from None

@@ -61,7 +61,12 @@ def _shared(problem: Problem, method: str, cap: int | None) -> Found:
     if method != "exhaustive":
         counts = sorted({2**k for k in range(12)} & {*counts} | {counts[0]})
     found = [SOLVERS[method](problem.shared(n), cap) for n in counts]
-    plans = _best(problem, [f.plans for f in found if f.plans] + _one_merge_each(problem))
+    students = [f.plans for f in found if f.plans] + _one_merge_each(problem)
+    if method in ("interval", "pareto"):  # which took each for plans of n merges
+        cuts = {tuple(plan.start for plan in plans[1:]) for plans in students}
+        several = [replace(problem, cuts=levels) for levels in sorted(cuts)]
+        students += [_canonical(part, name) for part in several for name in STRATEGIES]
+    plans = _best(problem, students)
     cap = max((f.cap for f in found if f.cap), default=None)
     return Found(plans, method, method == "exhaustive", cap)
 

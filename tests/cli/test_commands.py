@@ -6,26 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from tdmlib.cli import main
-
-
-@pytest.fixture
-def tdm(capfd):
-    """Run `tdm` in this process: (exit status, stdout, stderr)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main(list(arguments))
-        assert np.float64(5e-324) * np.float64(1) > 0  # no command leaves denormals flushed
-        return stop.value.code or 0, *capfd.readouterr()
-
-    return run
-
-
-@pytest.fixture(autouse=True)
-def _empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
 
 def test_sample_writes_what_it_says_and_the_seed_decides(tdm):
     ask = ["sample", "--count", "24", "--labels", "3,7"]

@@ -72,13 +72,13 @@ def test_a_reader_that_has_gone_is_no_matter_for_words():
 
 @pytest.mark.parametrize(
     ("module", "name", "arguments"),
-    [(planning, "composite", PLAN), (sampling, "load_denoiser", ["sample", "--out", "x.npz"]),
+    [(planning, "optimal_student", PLAN), (sampling, "load_denoiser", ["sample", "--out", "x.npz"]),
      (sampling, "load_denoiser", ["evaluate"])],
 )  # fmt: skip
 def test_an_interrupt_is_one_line_and_status_130(
     tmp_path, monkeypatch, capsys, module, name, arguments
 ):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)

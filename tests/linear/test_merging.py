@@ -63,6 +63,15 @@ def test_evaluate_equals_the_recursive_definition(data, schedule, lam, s):
     assert np.isclose(evaluate(plan, schedule, lam, s), expected, rtol=1e-12)
 
 
+@given(strategies.schedules(most=5), strategies.seeds, st.sampled_from(["merge", "total"]))
+def test_evaluate_equals_the_oracle_for_all_plans_at_once(schedule, seed, budget):
+    lam, s = strategies.instances(schedule, seed, 4)
+    every = strategies.every_operator(schedule, lam, s, budget)
+    for plan, operator in zip(strategies.PLANS[schedule.T], every, strict=True):
+        time = s / len(plan.merges) if budget == "total" else s
+        assert np.allclose(evaluate(plan, schedule, lam, time), operator, rtol=1e-13, atol=0)
+
+
 @pytest.mark.parametrize("plan", strategies.PLANS[4], ids=lambda plan: str(plan.merges))
 def test_training_node_by_node_arrives_at_evaluate(plan):
     schedule, lam, s = cosine(4), np.array([0.3, 1.0, 3.0]), 0.5
