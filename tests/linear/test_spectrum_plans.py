@@ -17,11 +17,9 @@ from tdmlib.linear import (
     evaluate,
     jump_then_boot,
     marginal_variance,
-    optimal_plan,
     phase_boundaries,
     plan_spectrum,
     spectrum,
-    w2_error,
 )
 from tdmlib.schedules import cosine, edm, flow_matching, linear_beta, scaled_linear_beta
 
@@ -48,16 +46,6 @@ def test_plans_for_a_spectrum_are_what_trying_all_plans_finds(schedule, lam, s):
         place = strategies.PLANS[schedule.T].index(canonical_plan(name, schedule.T))
         assert np.allclose(found.strategies[name], together[place], **close)
     assert np.isclose(found.price, together.min() - np.linalg.norm(single), **close)
-
-
-@settings(max_examples=40)
-@given(strategies.schedules(least=3), st.lists(strategies.variances, min_size=2, max_size=4),
-       strategies.times)  # fmt: skip
-def test_the_pareto_front_holds_the_best_of_all_plans(schedule, lam, s):
-    errors = np.linalg.norm(table(schedule, lam, s), axis=1)
-    found = optimal_plan(schedule, lam, s, method="pareto")
-    assert np.isclose(found.error, errors.min(), rtol=1e-9, atol=1e-13 * np.sqrt(np.sum(lam) + 1))
-    assert np.isclose(w2_error(found.operator, schedule, lam), found.error, rtol=1e-9, atol=1e-300)
 
 
 def test_jumps_end_in_both_canonical_strategies():
@@ -129,3 +117,15 @@ def test_the_phases_are_there_at_every_length_time_and_schedule(T, s):
             assert found.best.plan == canonical_plan(best, T) and found.best.certified, name
             assert min(found.strategies, key=found.strategies.get) == best
             assert found.price < 1e-9
+
+
+@pytest.mark.parametrize("s", [0.4, 1.6, 6.4])
+@pytest.mark.parametrize("name", ["unit digits", "patches", "unit patches"])
+def test_no_strategy_is_best_on_spectra_of_both_phases(name, s):
+    lam = real_spectra()[name]
+    found = plan_spectrum(cosine(8), lam, s)
+    assert found.best.certified  # all 4,279 plans
+    assert found.separate < found.best.error < 0.98 * min(found.strategies.values())
+    assert found.price < 0.15 * found.separate
+    long = plan_spectrum(cosine(32), lam, s)
+    assert long.best.error < 0.98 * min(long.strategies.values())
