@@ -62,6 +62,15 @@ def test_a_batch_equals_single_plans(method, reference):
             assert np.isclose(alone.operator, batch.operator[k], rtol=1e-13)
 
 
+def test_inside_the_range_a_batch_is_closer_than_both_ends():
+    schedule, lam = cosine(7), np.linspace(1.33, 1.38, 11)
+    batch, teacher = optimal_plans(schedule, lam, 0.6), composite(schedule, lam)
+    ends = np.array([batch[k].bounds for k in range(11)]).T
+    assert not batch.certified.any() and (ends[0] < teacher).all() and (teacher < ends[1]).all()
+    nearer = np.abs(ends - teacher).min(axis=0)
+    assert (np.abs(batch.operator - teacher) < 0.2 * nearer).all()
+
+
 def test_variances_and_times_broadcast():
     schedule, lam, s = cosine(6), np.array([[0.4], [1.42], [3.0]]), np.array([0.1, 0.5, 1.0, 2.0])
     batch = optimal_plans(schedule, lam, s)
