@@ -205,6 +205,14 @@ def test_more_steps_come_closer():
     assert fixed.cuts == (4,) and fixed.error >= errors[1]
 
 
+def test_inside_the_range_of_break_points_nothing_is_certified():
+    schedule, lam = cosine(7), 1.3625
+    best = optimal_plan(schedule, lam, 1.0)
+    found = optimal_plan(schedule, lam, 1.0, method="breakpoints")
+    assert {j for _, j in found.plan.merges} == {7} and found.error > 2 * best.error
+    assert best.certified and not found.certified and found.lower_bound == 0
+
+
 def test_the_published_experiment():
     schedule, s = cosine(32), 6.4
     for lam in (0.2, 0.5, 1.0, 1.05):
