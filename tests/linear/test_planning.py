@@ -206,7 +206,7 @@ def test_more_steps_come_closer():
 
 
 def test_inside_the_range_of_break_points_nothing_is_certified():
-    schedule, lam = cosine(7), 1.3625
+    schedule, lam = cosine(7), 1.36255
     best = optimal_plan(schedule, lam, 1.0)
     found = optimal_plan(schedule, lam, 1.0, method="breakpoints")
     assert {j for _, j in found.plan.merges} == {7} and found.error > 2 * best.error
