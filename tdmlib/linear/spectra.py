@@ -37,23 +37,21 @@ class Spectrum:
 def spectrum(data) -> Spectrum:
     """The spectrum of samples, shape (n, …): the covariance has denominator n − 1.
 
-    By singular values, so that small variances keep their digits; what rounding alone would
-    leave is set to 0. Raises InputError for fewer than two samples, for what is not finite and
-    real, and for more than 2²⁸ numbers or 8,192 axes.
+    By singular values, so that small variances keep their digits; what rounding alone
+    would leave is set to 0. Raises InputError for fewer than two samples, for what is not
+    finite and real, and for more than 2²⁸ numbers or 8,192 axes.
     """
     _check_size(getattr(data, "shape", ()))
     data = reals("data", data)
     if data.ndim < 2 or len(data) < 2 or data.size == 0:
-        raise InputError(
-            f"data have shape {data.shape}; a spectrum needs two samples or more, in rows"
-        )
+        raise InputError(f"data have shape {data.shape}; a spectrum needs two samples, in rows")
     data = data.reshape(len(data), -1)
     with np.errstate(over="ignore", invalid="ignore"):
         norm = np.linalg.norm(data)
     if not np.isfinite(norm):
-        raise InputError("data hold NaN, infinity or numbers too large to square; rescale")
+        raise InputError("data hold NaN, infinity, or what is too large to square")
     mean = data.mean(axis=0)
-    triangle = np.linalg.qr(data - mean, mode="r")  # same covariance, at most d rows
+    triangle = np.linalg.qr(data - mean, mode="r")  # has the same covariance
     _, singular, axes = np.linalg.svd(triangle, full_matrices=False)
     singular[singular <= max(data.shape) * np.finfo(float).eps * norm] = 0
     lam = np.zeros(data.shape[1])
