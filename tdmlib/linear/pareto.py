@@ -41,26 +41,29 @@ class ParetoFront:
         self.cap, self.capped = cap, 0
 
     def __call__(self, values: np.ndarray, i: int, j: int) -> np.ndarray:
+        chosen = np.arange(values.shape[1])
+        if long := len(chosen) > 4 * self.cap:
+            chosen = self._best(values, i, j, 4 * self.cap)
+        chosen = chosen[front(self._costs(values[:, chosen]))]
+        if not long and len(chosen) <= self.cap:
+            return chosen
+        self.capped += 1
+        return chosen[self._best(values[:, chosen], i, j, self.cap)]
+
+    def _costs(self, values: np.ndarray) -> np.ndarray:
         certain = self.direction != 0
         small = -self.direction[certain, None] * values[certain]
-        costs = np.concatenate([small, values[~certain], -values[~certain]])
-        if values.shape[1] <= 4 * self.cap:
-            chosen = front(costs)
-            if len(chosen) <= self.cap:
-                return chosen
-        else:
-            chosen = self._best(np.arange(values.shape[1]), values, i, j, 4 * self.cap)
-            chosen = chosen[front(costs[:, chosen])]
-        self.capped += 1
-        return self._best(chosen, values, i, j, self.cap)
+        return np.concatenate([small, values[~certain], -values[~certain]])
 
-    def _best(self, chosen, values, i: int, j: int, count: int) -> np.ndarray:
+    def _best(self, values: np.ndarray, i: int, j: int, count: int) -> np.ndarray:
         """The best by each of the weightings in turn, `count` in all."""
-        error = values[:, chosen] - self.steps[i:j].prod(axis=0)[:, None]
-        side = self.direction[:, None]
-        cost = np.where(side == 0, np.abs(error), -side * error)
         rest = np.concatenate([self.steps[:i], self.steps[j:]])
         carried = (rest * (1 - self.gamma) + self.gamma).prod(axis=0)  # as if merged one by one
-        ranks = np.argsort((self.weights * carried) @ cost, axis=1, kind="stable")
+        weights, between = self.weights * carried, self.direction == 0
+        scores = -(weights * self.direction) @ values
+        if between.any():
+            teacher = self.steps[i:j, between].prod(axis=0)[:, None]
+            scores += weights[:, between] @ np.abs(values[between] - teacher)
+        ranks = np.argsort(scores, axis=1, kind="stable")
         picked = dict.fromkeys(ranks.T.ravel()[: count * len(ranks)].tolist())
-        return chosen[np.sort(list(picked)[:count])]
+        return np.sort(list(picked)[:count])

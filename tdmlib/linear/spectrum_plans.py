@@ -6,6 +6,7 @@ import numpy as np
 
 from tdmlib.errors import check_number
 from tdmlib.linear.batch import PlanBatch, optimal_plans
+from tdmlib.linear.breakpoints import breakpoint_plan
 from tdmlib.linear.merging import STRATEGIES, MergePlan, canonical_plan, evaluate, w2_error
 from tdmlib.linear.planning import PlanResult, optimal_plan
 from tdmlib.schedules import Schedule
@@ -62,4 +63,4 @@ def jump_then_boot(m: int, T: int) -> MergePlan:
     """
     T = check_number("T", T, 2, whole=True)
     m = check_number("m", m, 0, T - 2, whole=True)
-    return MergePlan((0,) * (T - m) + (T - m,) + (0, 2) * m)
+    return breakpoint_plan(range(1, m + 1), T)
