@@ -1,0 +1,37 @@
+"""Every figure of the book, in one look; a file for each thing that is shown."""
+
+from tdmlib.plots.operators import ellipse, training_decay
+from tdmlib.plots.plans import cuts_over_steps, merge_arcs
+from tdmlib.plots.samples import distance_over_steps, sample_grid, training_curves
+from tdmlib.plots.spectra import denoising, jump_losses, losses, pareto_front, spectra_in_phases
+from tdmlib.plots.strategies import (
+    curves_over_lambda,
+    loss_over_steps,
+    range_over_lambda,
+    strategy_map,
+)
+from tdmlib.plots.style import COLORS, LABELS, STYLES, WIDTH, use_style
+
+__all__ = [
+    "COLORS",
+    "LABELS",
+    "STYLES",
+    "WIDTH",
+    "curves_over_lambda",
+    "cuts_over_steps",
+    "denoising",
+    "distance_over_steps",
+    "ellipse",
+    "jump_losses",
+    "loss_over_steps",
+    "losses",
+    "merge_arcs",
+    "pareto_front",
+    "range_over_lambda",
+    "sample_grid",
+    "spectra_in_phases",
+    "strategy_map",
+    "training_curves",
+    "training_decay",
+    "use_style",
+]
