@@ -99,7 +99,7 @@ def optimal_plans(
     error = np.abs(operator - target)
     proved = planned if method != "breakpoints" else phase != 0
     least = np.where(proved, error, np.minimum(least, error))
-    certified = error <= least + 4 * schedule.T * EPS * target
+    certified = error <= least + 4 * schedule.T * EPS * (least + target)
     given = [np.broadcast_to(a, shape) for a in (lams, s, variance)]
     root = np.sqrt(given[-1].ravel())
     return PlanBatch(

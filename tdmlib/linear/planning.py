@@ -146,7 +146,7 @@ def input_variances(schedule: Schedule, lam: np.ndarray, given) -> np.ndarray:
 
 def one_of(name: str, value, allowed: tuple[str, ...]) -> str:
     """`value` if it is among `allowed`. Raises InputError that lists them otherwise."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise InputError(f"{name} {value!r} is unknown; choose one of {', '.join(allowed)}")
     return value
 
@@ -180,7 +180,7 @@ def _result(problem: Problem, found: Found) -> PlanResult:
     if not found.proved:
         least = problem.outlook[1]
         bound = min(error, float(np.sqrt(problem.input_variance @ least**2)))
-    certified = bool(error <= bound + problem.rounding)
+    certified = problem.same(error, bound)
     return PlanResult(
         found.plans, operator.reshape(problem.shape), error, bound, certified, found.method,
         found.cap, problem,

@@ -53,10 +53,10 @@ class Problem:
         """Q, the operator that all K plans together are held against, shape (d,)."""
         return surrogate(self.schedule, self.lam, self.reference)
 
-    @cached_property
-    def rounding(self) -> float:
-        """Errors that differ by less are the same in floating point."""
-        return 4 * self.T * EPS * float(np.sqrt(np.sum(self.input_variance * self.target**2)))
+    def same(self, error: float, bound: float) -> bool:
+        """Whether an error reaches a bound, up to rounding in the operators and in the error."""
+        scale = bound + np.sqrt(np.sum(self.input_variance * self.target**2))
+        return bool(error <= bound + 4 * self.T * EPS * scale)
 
     def error(self, operators: np.ndarray) -> np.ndarray:
         """W₂ of operators (d, n), shape (n,); Def. 4.1."""

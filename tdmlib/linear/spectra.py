@@ -6,6 +6,7 @@ case of Prop. 3.1; what a plan does to N(μ, C) it does to each principal axis o
 
 import os
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -25,35 +26,43 @@ class Spectrum:
     axes: np.ndarray  # (r, d), orthonormal rows; row k is the axis of lam[k]
 
     def coordinates(self, data) -> np.ndarray:
-        """Along the principal axes: data (n, …) of d numbers a sample becomes (n, r)."""
-        data = np.asarray(data, dtype=np.float64)
-        return (data.reshape(len(data), -1) - self.mean) @ self.axes.T
+        """Along the principal axes: data (n, …) of d numbers a sample becomes (n, r).
+
+        Raises InputError for data of another size.
+        """
+        return (self._rows("data", data, self.mean.size) - self.mean) @ self.axes.T
 
     def restore(self, coordinates) -> np.ndarray:
         """The inverse of `coordinates` on the span of the axes: (n, r) becomes (n, d)."""
-        return np.asarray(coordinates) @ self.axes + self.mean
+        return self._rows("coordinates", coordinates, len(self.axes)) @ self.axes + self.mean
+
+    def _rows(self, name: str, values, size: int) -> np.ndarray:
+        values = reals(name, values)
+        if values.ndim < 2 or prod(values.shape[1:]) != size:
+            raise InputError(
+                f"{name} of shape {values.shape}: give n samples of {size} numbers each"
+            )
+        return values.reshape(len(values), size)
 
 
 def spectrum(data) -> Spectrum:
     """The spectrum of samples, shape (n, …): the covariance has denominator n − 1.
 
-    By singular values, so that small variances keep their digits; what rounding alone would
-    leave is set to 0. Raises InputError for fewer than two samples, for what is not finite and
-    real, and for more than 2²⁸ numbers or 8,192 axes.
+    By singular values, so that small variances keep their digits; what rounding alone
+    would leave is set to 0. Raises InputError for fewer than two samples, for what is not
+    finite and real, and for more than 2²⁸ numbers or 8,192 axes.
     """
     _check_size(getattr(data, "shape", ()))
     data = reals("data", data)
     if data.ndim < 2 or len(data) < 2 or data.size == 0:
-        raise InputError(
-            f"data have shape {data.shape}; a spectrum needs two samples or more, in rows"
-        )
+        raise InputError(f"data have shape {data.shape}; a spectrum needs two samples, in rows")
     data = data.reshape(len(data), -1)
     with np.errstate(over="ignore", invalid="ignore"):
         norm = np.linalg.norm(data)
     if not np.isfinite(norm):
-        raise InputError("data hold NaN, infinity or numbers too large to square; rescale")
+        raise InputError("data hold NaN, infinity, or what is too large to square")
     mean = data.mean(axis=0)
-    triangle = np.linalg.qr(data - mean, mode="r")  # same covariance, at most d rows
+    triangle = np.linalg.qr(data - mean, mode="r")  # has the same covariance
     _, singular, axes = np.linalg.svd(triangle, full_matrices=False)
     singular[singular <= max(data.shape) * np.finfo(float).eps * norm] = 0
     lam = np.zeros(data.shape[1])
@@ -62,7 +71,7 @@ def spectrum(data) -> Spectrum:
 
 
 def _check_size(shape: tuple[int, ...]) -> None:
-    numbers = int(np.prod(shape, dtype=object))
+    numbers = prod(shape)
     if numbers > MOST_NUMBERS:
         raise InputError(f"data hold {numbers:,} numbers, at most {MOST_NUMBERS:,}: thin them out")
     axes = min(shape[0], numbers // max(shape[0], 1)) if len(shape) > 1 else 0

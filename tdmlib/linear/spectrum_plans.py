@@ -38,7 +38,7 @@ class SpectrumPlans:
 def plan_spectrum(
     schedule: Schedule, lam, s: float, rate: float = 2.0, reference: str = "teacher"
 ) -> SpectrumPlans:
-    """The four strategies, the best plan, and a plan for each coordinate; λ of any shape.
+    """The four strategies, the best plan, a plan for each coordinate; λ of any shape.
 
     Raises InputError for T < 2 and as `optimal_plan`.
     """

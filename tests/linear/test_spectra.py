@@ -87,6 +87,16 @@ def test_coordinates_are_uncorrelated_and_lead_back(seed, n):
     assert np.allclose(found.restore(coordinates), data.reshape(n, 6))
 
 
+def test_samples_of_another_size_are_refused():
+    found = spectrum(np.eye(4)[:3])
+    for bad in (np.ones(4), np.ones((2, 5)), np.ones((2, 2, 3)), 3.0, np.ones((2, 0))):
+        with pytest.raises(InputError, match=r"data of shape .* 4 numbers each"):
+            found.coordinates(bad)
+    with pytest.raises(InputError, match=r"coordinates of shape .* 3 numbers each"):
+        found.restore(np.ones((2, 4)))
+    assert found.coordinates(np.ones((0, 2, 2))).shape == (0, 3)
+
+
 @given(st.data(), strategies.schedules(most=5), seeds, strategies.times)
 def test_merging_splits_over_principal_axes(data, schedule, seed, s):
     """Prop. 3.1, DDIM steps and Prop. 3.3 with a full covariance are the diagonal ones, turned."""
@@ -128,8 +138,8 @@ def test_merging_splits_over_principal_axes(data, schedule, seed, s):
         (np.zeros((0, 4)), "two samples"),
         (np.zeros((4, 0)), "two samples"),
         (3.0, "two samples"),
-        ([[1, np.nan], [2, 3]], "NaN, infinity or"),
-        ([[1, np.inf], [2, 3]], "NaN, infinity or"),
+        ([[1, np.nan], [2, 3]], "NaN, infinity"),
+        ([[1, np.inf], [2, 3]], "NaN, infinity"),
         ([[1, 1e200], [2, 3]], "too large to square"),
         ([[1j, 0], [0, 1]], "real numbers"),
         ([["a", "b"], ["c", "d"]], "real numbers"),
