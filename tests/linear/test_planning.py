@@ -209,7 +209,7 @@ def test_inside_the_range_of_break_points_nothing_is_certified():
     schedule, lam = cosine(7), 1.36255
     best = optimal_plan(schedule, lam, 1.0)
     found = optimal_plan(schedule, lam, 1.0, method="breakpoints")
-    assert {j for _, j in found.plan.merges} == {7} and found.error > 2 * best.error
+    assert {j for _, j in found.plan.merges} == {7} and found.error > 1.5 * best.error
     assert best.certified and not found.certified and found.lower_bound == 0
 
 
