@@ -49,8 +49,8 @@ def compare(
 ) -> Comparison:
     """The four strategies side by side; `lam` and `s` are numbers or arrays that broadcast.
 
-    With budget="total", s is shared equally by a plan's merges, and in the mixed phase each (λ, s)
-    is planned on its own, in up to a second.
+    With budget="total", s is shared equally by a plan's merges, and in the mixed phase each
+    (λ, s) is planned on its own, in up to a second.
     Raises InputError for bad values, λ = 0 among them, of which nothing can be lost.
     """
     lam, s = (a[()] for a in np.broadcast_arrays(variances(lam), reals("s", s)))
@@ -62,7 +62,8 @@ def compare(
         share = s / len(plan.merges) if budget == "total" else s
         losses.append(np.abs(evaluate(plan, schedule, lam, share, rate) / target - 1))
     spread = np.sqrt(marginal_variance(schedule, lam)[-1]) * target
-    return Comparison(np.array(losses), _least(schedule, lam, s, rate, reference, budget) / spread)
+    least = _least(schedule, lam, s, rate, reference, budget)
+    return Comparison(np.array(losses), least / spread)
 
 
 def _least(schedule, lam, s, rate, reference, budget):

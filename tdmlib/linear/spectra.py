@@ -55,7 +55,9 @@ def spectrum(data) -> Spectrum:
     _check_size(getattr(data, "shape", ()))
     data = reals("data", data)
     if data.ndim < 2 or len(data) < 2 or data.size == 0:
-        raise InputError(f"data have shape {data.shape}; a spectrum needs two samples, in rows")
+        raise InputError(
+            f"data have shape {data.shape}; a spectrum needs two samples, in rows"
+        )  # fmt: skip
     data = data.reshape(len(data), -1)
     with np.errstate(over="ignore", invalid="ignore"):
         norm = np.linalg.norm(data)

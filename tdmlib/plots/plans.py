@@ -18,13 +18,19 @@ def _heights(plan: MergePlan) -> list[tuple[tuple[int, int], int]]:
     return merges
 
 
-def merge_arcs(plans: dict[str, MergePlan]):
-    """Merge plans as arcs over the levels t, noise at the right; darker after a longer chain."""
+def merge_arcs(plans: dict[str, MergePlan | tuple[MergePlan, ...]]):
+    """Merge plans as arcs over the levels t, noise at the right; darker after a longer chain.
+
+    A panel each; the plans of a student of several steps, the clean end first, share theirs.
+    """
     fig, axes = plt.subplots(len(plans), 1, figsize=(WIDTH, 1.25 * len(plans)), sharex=True)
     for ax, (name, plan) in zip(np.atleast_1d(axes), plans.items(), strict=True):
-        (low, high), heights = plan.span, _heights(plan)
+        parts = plan if isinstance(plan, tuple) else (plan,)
+        low, high = parts[0].span[0], parts[-1].span[1]
+        heights = [merge for part in parts for merge in _heights(part)]
+        tallest = max((height for _, height in heights), default=1)
         for (i, j), height in heights:
-            shade = 0.25 + 0.75 * height / heights[-1][1]
+            shade = 0.25 + 0.75 * height / tallest
             angle = np.linspace(0, np.pi, 60)
             ax.plot((i + j) / 2 + (j - i) / 2 * np.cos(angle), (j - i) * np.sin(angle),
                     color=COLORS.get(name, COLORS["data"]), alpha=shade, lw=1.2)  # fmt: skip

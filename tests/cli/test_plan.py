@@ -298,7 +298,7 @@ def test_only_what_takes_long_is_announced(capsys):
         ("--spectrum complex.npy", "complex128"),
         ("--spectrum words.npy", "<U1"),
         ("--spectrum empty.npy", "shape (0,)"),
-        ("--spectrum one.npy", "two samples or more"),
+        ("--spectrum one.npy", "two samples, in rows"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tdm, arguments, says):
