@@ -21,8 +21,16 @@ from tdmlib.linear import (
     plan_spectrum,
     spectrum,
 )
-from tdmlib.schedules import cosine, edm, flow_matching, linear_beta, scaled_linear_beta
+from tdmlib.schedules import (
+    Schedule,
+    cosine,
+    edm,
+    flow_matching,
+    linear_beta,
+    scaled_linear_beta,
+)
 
+ANGLES = np.array([0, 0.85, 1.05, 1.5, np.pi / 2])
 spectra = st.lists(strategies.variances, min_size=1, max_size=4).map(np.array)
 
 
@@ -104,6 +112,36 @@ def test_on_random_spectra_of_both_phases_it_is_so_but_for_half_a_percent():
         ratio = errors[jumps].min() / errors.min()
         worst, beaten = max(worst, ratio), beaten + (ratio > 1 + 1e-9)
     assert worst < 1.005 and beaten <= 3
+
+
+@given(strategies.schedules(least=3), st.lists(st.floats(0, 2), min_size=1, max_size=5),
+       strategies.times, st.integers(0, 99))  # fmt: skip
+def test_without_mixed_coordinates_no_student_below_T_is_trained(schedule, places, s, seed):
+    boot, van = phase_boundaries(schedule)
+    lam = np.array([x * boot if x <= 1 else van * 9 ** (x - 1) for x in places])
+    weights = np.random.default_rng(seed).exponential(size=lam.size)
+    plans = strategies.PLANS[schedule.T]
+    at_T = [k for k, plan in enumerate(plans) if {j for _, j in plan.merges} == {schedule.T}]
+    assert len(at_T) == 2 ** (schedule.T - 2)
+    errors = np.linalg.norm(weights * table(schedule, lam, s), axis=1)
+    assert errors[at_T].min() <= errors.min() + 1e-13 * (1 + lam.sum())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "lam", "percent"),
+    [
+        (linear_beta().sub([0, 250, 500, 750, 1000]), [1.7, 3.0], (0.5, 1)),
+        (Schedule(np.cos(ANGLES), np.sin(ANGLES)), [1.24, 4.3], (3, 4)),
+    ],
+)
+def test_two_jumps_can_be_a_few_percent_better_than_one(schedule, lam, percent):
+    boot, van = phase_boundaries(schedule)
+    assert lam[0] <= boot and lam[1] >= van
+    plans = strategies.PLANS[4]
+    errors = np.linalg.norm(table(schedule, np.array(lam), 1.6), axis=1)
+    assert plans[errors.argmin()].merges == [(2, 4), (0, 4)]
+    jumps = [plans.index(jump_then_boot(m, 4)) for m in range(3)]
+    assert percent[0] < 100 * (errors[jumps].min() / errors.min() - 1) < percent[1]
 
 
 @pytest.mark.parametrize("T", [8, 16, 32, 64])
