@@ -122,29 +122,34 @@ def _exhaustive(problem: Problem, cap: int | None) -> Found:
 def _pareto(problem: Problem, cap: int | None) -> Found:
     """Twice: the second time fronts are thinned out by what the first has left to be gained.
 
-    Where T is large only students at noisy ends are trained, so that there are T fronts, not T².
+    Where that is proved to lose nothing, and where T is large, only the student at T is trained, so
+    that there are T fronts, not T².
     """
     coarse, cap = problem.coarser(COORDINATES), cap or FRONT
-    if problem.K > 1 and problem.T > candidates.SEARCHED:
+    at_T = problem.T > candidates.SEARCHED or problem.trains_at_T
+    if problem.K > 1 and at_T:
         return _segment_by_segment(problem, cap)
     students = [_canonical(problem, name) for name in STRATEGIES]
     errors = [coarse.operator(plans) - coarse.target for plans in students]
     for _ in range(2 if problem.merges is None else 1):
         gradients = coarse.input_variance * np.abs(errors)  # of ½ W₂²
         keep = pareto.ParetoFront(coarse.steps, coarse.gamma[-1], coarse.outlook[0], gradients, cap)
-        if plans := _searched(coarse, keep):
+        if plans := _searched(coarse, keep, at_T):
             students.append(plans)
         if not keep.capped:
             break
         errors = [coarse.operator(students[-1]) - coarse.target]
-    exact = not keep.capped and coarse is problem and problem.merges is None
-    exact = exact and problem.T <= candidates.SEARCHED
+    everything = not at_T or problem.trains_at_T
+    exact = everything and not keep.capped and coarse is problem and problem.merges is None
     return Found(_best(problem, students), "pareto", exact, None if exact else cap)
 
 
-def _searched(problem: Problem, keep: Keep) -> Plans | None:
-    """The best plans that a search finds, of `problem.merges` merges if that is asked for."""
-    if problem.T > candidates.SEARCHED:
+def _searched(problem: Problem, keep: Keep, at_T: bool = False) -> Plans | None:
+    """The best plans that a search finds, of `problem.merges` merges if that is asked for.
+
+    `at_T` leaves out all that train below T.
+    """
+    if at_T:
         groups = breakpoints.GroupSearch(problem.steps, problem.gamma[-1], keep)
         found, plans = groups, lambda place: (groups.plan(place),)
     else:

@@ -152,6 +152,15 @@ class Problem:
             direction[rest], error[rest] = part._distance_to_range()
         return direction, error
 
+    @property
+    def trains_at_T(self) -> bool:
+        """Whether a best plan is proved to train at level T alone: no coordinate is mixed.
+
+        A step of both theorems' proofs: S, and with it every error, improves when the factors of
+        L below T sink (rise) to their teacher steps.
+        """
+        return self.K == 1 and self.budget == "merge" and self.merges is None and self.phase.all()
+
     def proved_best(self, sign: int) -> MergePlan:
         """The plan that is proved best in a pure phase, for K = 1."""
         boot = sign < 0 and self.budget == "merge"  # with the time shared, vanilla is best in both
