@@ -129,14 +129,15 @@ def speed() -> bool:
     print(f"\nbreak points by array are {loop / array:.0f} times as fast as in a Python loop")
     print("growth of the extremal programs, T to 2T: "
           + ", ".join(f"{grown[2 * T] / grown[T]:.1f}" for T in list(grown)[:-1]))  # fmt: skip
+    slower, share = in_cache / streamed, mixed / 16_000
     print(f"""
 The floor is the method's own array operations at the in-cache rate; from memory they would take
-{in_cache / streamed:.1f} times as long. What limits them: the certified batch, NumPy's temporaries, an array
-of T × 256 for every operation; break points, three passes over such an array a level, which fit no
+{slower:.1f} times as long. What limits them: the certified batch, NumPy's temporaries, an array of
+T × 256 for every operation; break points, three passes over such an array a level, which fit no
 inner cache, with an end of the range on each core; the extremal programs, the interpreter for
 small T and memory for large T, where the candidates of one length fit no cache; the phase diagram,
-the {mixed / 16_000:.0%} of it that lies in the mixed phase; the Pareto plan, the interpreter, with some thirty
-calls for each of its intervals.""")
+the {share:.0%} of it that lies in the mixed phase; the Pareto plan, the interpreter, with some
+thirty calls for each of its intervals.""")
     return met
 
 
