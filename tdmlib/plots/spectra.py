@@ -45,9 +45,10 @@ def pareto_front(errors, front, marked: dict[str, int], labels: tuple[str, str])
     for name, row in marked.items():
         color = COLORS.get(name, COLORS["data"])
         ax.plot(*errors[row], "o", color=color, ms=7, mfc="none", mew=1.8)
-        ax.annotate(LABELS.get(name, name), errors[row], (9, -9 if name in LABELS else 2),
-                    textcoords="offset points", color=color)  # fmt: skip
-    ax.set(xlabel=labels[0], ylabel=labels[1])
+        ax.annotate(LABELS.get(name, name), errors[row], (9, -5 if name in LABELS else 6),
+                    textcoords="offset points", color=color, va="center",
+                    bbox=dict(fc="white", ec="none", alpha=0.8, pad=0.5))  # fmt: skip
+    ax.set(xlabel=labels[0], ylabel=labels[1], ymargin=0.1)
     return fig
 
 

@@ -48,14 +48,14 @@ def strategy_map(lams, times, comparisons: dict, boundaries=()):
     """Which strategy loses least, over λ and s, a panel a comparison; lines: what plans can gain.
 
     `comparisons` maps a title to a `tdmlib.linear.Comparison` of shape (len(times), len(lams)).
+    A thin line is a gain of 0.1%, a thick one of 1%.
     """
     size = (WIDTH, 2.4 * len(comparisons) + 0.3)
     fig, axes = plt.subplots(len(comparisons), 1, figsize=size, sharex=True)
     for ax, (title, found) in zip(np.atleast_1d(axes), comparisons.items(), strict=True):
         colors = mpl.colors.ListedColormap([COLORS[name] for name in STRATEGIES])
         ax.pcolormesh(lams, times, found.best, cmap=colors, vmin=-0.5, vmax=3.5, rasterized=True)
-        lines = ax.contour(lams, times, found.gap, [0.001, 0.01, 0.1], colors="k", linewidths=0.9)
-        ax.clabel(lines, fmt=lambda gap: f"{gap:.1%}", fontsize=8)
+        ax.contour(lams, times, found.gap, [0.001, 0.01], colors="k", linewidths=[0.6, 1.4])
         for k, name in enumerate(STRATEGIES):
             depth = distance_transform_edt(np.pad(found.best == k, 1))[1:-1, 1:-1]
             row, column = np.unravel_index(depth.argmax(), depth.shape)
@@ -66,7 +66,8 @@ def strategy_map(lams, times, comparisons: dict, boundaries=()):
         ax.set_title(title, loc="left", pad=14 if boundaries else 4)
         for name, value in dict(boundaries).items():
             ax.axvline(value, color="w", lw=0.9, ls=":")
-            ax.annotate(name, (value, 1.01), xycoords=("data", "axes fraction"), ha="center")
+            ax.annotate(name, (value, 1.01), xycoords=("data", "axes fraction"), ha="center",
+                        va="bottom")  # fmt: skip
     np.atleast_1d(axes)[-1].set_xlabel(r"data variance $\lambda$ (log scale)")
     return fig
 
