@@ -96,7 +96,7 @@ class Problem:
         levels = slice(i, j + 1)
         part = Schedule(self.schedule.alpha[levels], self.schedule.sigma[levels])
         variance = marginal_variance(part, self.lam)[-1]
-        return replace(self, schedule=part, input_variance=variance, K=1, cuts=())
+        return replace(self, schedule=part, input_variance=variance, K=1, cuts=(), merges=None)
 
     def segments(self, cuts: tuple[int, ...]) -> list[tuple[int, int]]:
         return list(pairwise((0, *cuts, self.T)))
