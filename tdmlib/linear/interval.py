@@ -12,7 +12,7 @@ import numpy as np
 from tdmlib.errors import InputError
 from tdmlib.linear.merging import MergePlan, merge
 
-LONGEST = 4096  # steps; tables of 1 GiB, and minutes
+LONGEST = 4096  # steps; tables of half a GiB, and minutes
 
 
 @dataclass(frozen=True, eq=False)
