@@ -122,6 +122,8 @@ def _proof(found) -> str:
         return "the student takes every step of its teacher, and merges none"
     if result.method == "exhaustive":
         return "all plans were tried"
+    if result.method == "pareto" and result.cap is None:
+        return "all plans were compared that no other one outdoes in every variance"
     if K == 1 and found.phases.all() and found.budget == "total":
         return (
             f"for λ ≤ {boot} and for λ ≥ {vanilla} no plan beats vanilla when all merges share the "

@@ -74,7 +74,7 @@ def _least(schedule, lam, s, rate, reference, budget):
         found = optimal_plan(schedule, lam, s, rate, reference=reference, budget=budget)
         return found.lower_bound
 
-    return np.vectorize(one)(lam, s)
+    return np.vectorize(one, otypes=[float])(lam, s)
 
 
 @dataclass(frozen=True)

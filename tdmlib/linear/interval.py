@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tdmlib.errors import InputError
 from tdmlib.linear.merging import MergePlan, merge
+
+LONGEST = 4096  # steps; tables of half a GiB, and minutes
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,11 @@ class Extreme:
     @classmethod
     def of(cls, steps, gamma, largest: bool) -> "Extreme":
         """From A_t and γ_t, both of shape (T, …)."""
-        T = len(steps)
+        if (T := len(steps)) > LONGEST:
+            raise InputError(
+                f"T = {T}: the range of all plans takes T² numbers, so T ≤ {LONGEST}; "
+                "use method='breakpoints', or stop at fewer levels"
+            )
         of_all, of_two = (np.max, np.maximum) if largest else (np.min, np.minimum)
         plans, products = np.empty((2, T + 1, T + 1, *np.shape(gamma)[1:]))
         plans[1:, 1] = products[:T, 1] = steps

@@ -10,6 +10,7 @@ from tdmlib.linear.problem import Plans, Problem
 from tdmlib.linear.search import Keep, Search, Students, keep_all
 
 EXHAUSTIVE = 9  # steps up to which all plans are tried
+TRIED = 2**22  # numbers that all plans leave, about 6^(T − 3) a variance, for `auto` to try them
 INTERVAL = 1024  # steps up to which `auto` pays O(T³)
 COORDINATES = 64  # of a spectrum that Pareto fronts tell apart
 FRONT = 8  # operators that a front keeps
@@ -48,7 +49,7 @@ def by_theorem(problem: Problem) -> Plans | None:
 
 
 def _cheapest(problem: Problem) -> str:
-    if problem.T <= EXHAUSTIVE:
+    if problem.T <= EXHAUSTIVE and 6 ** (problem.T - 3) * len(problem.lam) <= TRIED:
         return "exhaustive"
     if len(problem.lam) > 1:
         return "pareto"

@@ -15,7 +15,8 @@ def reals(name: str, values) -> np.ndarray:
     try:
         values = np.asarray(values)
         if values.dtype.kind in "fiuO":
-            return values.astype(np.float64)
+            with np.errstate(over="ignore"):  # a wider float becomes infinity, which is refused
+                return values.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         pass
     raise InputError(f"{name} must be real numbers of the size of a float; these are not")
@@ -88,7 +89,8 @@ def residual(schedule: Schedule, lam, s, rate: float = 2.0) -> np.ndarray:
         lam = np.broadcast_to(lam, np.broadcast_shapes(lam.shape, np.shape(s)))
     except ValueError:
         raise InputError(f"s of shape {np.shape(s)} does not fit λ of shape {lam.shape}") from None
-    return np.exp(-rate * s * marginal_variance(schedule, lam)[1:])
+    with np.errstate(over="ignore"):  # e^−∞ = 0
+        return np.exp(-rate * s * marginal_variance(schedule, lam)[1:])
 
 
 def composite(schedule: Schedule, lam, i: int = 0, j: int | None = None) -> np.ndarray:

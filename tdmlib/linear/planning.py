@@ -125,6 +125,8 @@ def optimal_student(
         input_variances(schedule, lam, input_variance).ravel(), one_of("budget", budget, BUDGETS),
         *_segments(schedule.T, K, cuts), lam.shape,
     )  # fmt: skip
+    if not np.isfinite(problem.size):
+        raise InputError("the squares of λ and input_variance pass what a float holds; scale down")
     _check_fit(problem, one_of("method", method, METHODS))
     if cap is not None:
         cap = check_number("cap", cap, 8, whole=True)

@@ -53,10 +53,15 @@ class Problem:
         """Q, the operator that all K plans together are held against, shape (d,)."""
         return surrogate(self.schedule, self.lam, self.reference)
 
+    @cached_property
+    def size(self) -> float:
+        """The standard deviation that the reference puts out, over all coordinates."""
+        with np.errstate(over="ignore"):
+            return float(np.sqrt(np.sum(self.input_variance * self.target**2)))
+
     def same(self, error: float, bound: float) -> bool:
         """Whether an error reaches a bound, up to rounding in the operators and in the error."""
-        scale = bound + np.sqrt(np.sum(self.input_variance * self.target**2))
-        return bool(error <= bound + 4 * self.T * EPS * scale)
+        return bool(error <= bound + 4 * self.T * EPS * (bound + self.size))
 
     def error(self, operators: np.ndarray) -> np.ndarray:
         """W₂ of operators (d, n), shape (n,); Def. 4.1."""
@@ -96,7 +101,7 @@ class Problem:
         levels = slice(i, j + 1)
         part = Schedule(self.schedule.alpha[levels], self.schedule.sigma[levels])
         variance = marginal_variance(part, self.lam)[-1]
-        return replace(self, schedule=part, input_variance=variance, K=1, cuts=())
+        return replace(self, schedule=part, input_variance=variance, K=1, cuts=(), merges=None)
 
     def segments(self, cuts: tuple[int, ...]) -> list[tuple[int, int]]:
         return list(pairwise((0, *cuts, self.T)))

@@ -5,6 +5,7 @@ case of Prop. 3.1; what a plan does to N(μ, C) it does to each principal axis o
 """
 
 import os
+import warnings
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -89,12 +90,13 @@ def read_array(path: str | Path) -> np.ndarray:
     if os.path.exists(path) and not os.path.isfile(path):
         raise InputError(f"{str(path)!r} is no regular file; name a .npy file")
     try:
-        with np.errstate(over="raise"):  # a header may name any shape
+        with np.errstate(over="raise"), warnings.catch_warnings():  # a header may name any shape
+            warnings.simplefilter("ignore")  # of one that Python 2 wrote
             array = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from None
-    except (ValueError, ArithmeticError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # NumPy parses the header as Python, and a header may hold anything
+        reason = " ".join(str(error).split())
         raise InputError(
             f"{str(path)!r} is no .npy file of numbers, as np.save writes it: {reason}"
         ) from None
