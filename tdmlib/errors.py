@@ -38,3 +38,10 @@ def _finite(value: Real) -> bool:
         return math.isfinite(value)
     except OverflowError:  # a whole number that no float holds
         return False
+
+
+def one_of(name: str, value, allowed: tuple[str, ...]) -> str:
+    """`value` if it is among `allowed`. Raises InputError that lists them otherwise."""
+    if not isinstance(value, str) or value not in allowed:
+        raise InputError(f"{name} {value!r} is unknown; choose one of {', '.join(allowed)}")
+    return value

@@ -11,13 +11,14 @@ from threading import Timer
 import numpy as np
 
 from tdmlib.cli import plan_report
-from tdmlib.errors import InputError, check_number
+from tdmlib.errors import InputError, check_number, one_of
 from tdmlib.files import check_target, write_whole
 from tdmlib.linear import (
     STRATEGIES,
     MergePlan,
     PlanResult,
-    canonical_plan,
+    canonical_student,
+    count_merges,
     evaluate,
     optimal_student,
     phase_boundaries,
@@ -26,7 +27,6 @@ from tdmlib.linear import (
     w2_error,
 )
 from tdmlib.linear.phases import proved_phase
-from tdmlib.linear.planning import one_of
 from tdmlib.schedules import (
     Schedule,
     cosine,
@@ -102,7 +102,7 @@ class Answer:
         return {name: self._canonical(name) for name in STRATEGIES}
 
     def _canonical(self, name: str) -> Row:
-        plans = tuple(_on_segment(name, *plan.span) for plan in self.result.plans)
+        plans = canonical_student(name, self.schedule.T, self.result.cuts)
         merges = count_merges(plans)
         s = self.time / max(merges, 1) if self.budget == "total" else self.time
         operator = prod(evaluate(plan, self.schedule, self.lam, s) for plan in plans)
@@ -142,14 +142,6 @@ def _work(schedule: Schedule, lam: np.ndarray, budget: str) -> int:
     return lam.size * schedule.T ** (4 if budget == "total" else 3)
 
 
-def _on_segment(name: str, i: int, j: int) -> MergePlan:
-    return MergePlan(canonical_plan(name, j - i).arities if j - i > 1 else (0,), i)
-
-
-def count_merges(plans: tuple[MergePlan, ...]) -> int:
-    return sum(len(plan.arities) - plan.steps for plan in plans)
-
-
 def _variances(lam: float | None, spectrum: Path | None) -> np.ndarray:
     if (lam is None) == (spectrum is None):
         raise InputError("give either --lam, one variance, or --spectrum, a .npy file")
@@ -181,12 +173,12 @@ def run(
         result = optimal_student(
             levels, lam, time, K, cuts=cuts, method=method, reference=reference, budget=budget
         )
-    found = Answer(schedule, levels, lam, time, budget, reference, result)
-    if as_json:
-        text = plan_report.as_json(found, strategy)
-    else:
-        source = "" if spectrum is None else f" of {spectrum.name}"
-        text = plan_report.as_text(found, source, strategy, lines)
+        found = Answer(schedule, levels, lam, time, budget, reference, result)
+        if as_json:
+            text = plan_report.as_json(found, strategy)
+        else:
+            source = "" if spectrum is None else f" of {spectrum.name}"
+            text = plan_report.as_text(found, source, strategy, lines)
     if plot is not None:
         _draw(found, strategy, plot)
         text += "" if as_json else f"\n\nwrote a picture of it to {plot}"

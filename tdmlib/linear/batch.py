@@ -6,21 +6,21 @@ from functools import partial
 
 import numpy as np
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, one_of
 from tdmlib.linear import breakpoints
 from tdmlib.linear.candidates import closest_operators
 from tdmlib.linear.interval import Extreme
 from tdmlib.linear.merging import merge, surrogate
-from tdmlib.linear.operators import residual, step_operators, variances
+from tdmlib.linear.operators import input_variances, residual, step_operators, variances
 from tdmlib.linear.phases import proved_phase
-from tdmlib.linear.planning import PlanResult, input_variances, one_of, optimal_plan
-from tdmlib.linear.problem import EPS, TABLE
+from tdmlib.linear.planning import PlanResult, optimal_plan
+from tdmlib.linear.problem import TABLE, reaches
 from tdmlib.schedules import Schedule
 
 METHODS = ("auto", "interval", "breakpoints")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PlanBatch:
     """The best operator for each of many (λ, s); arrays have the shape that these broadcast to.
 
@@ -47,6 +47,10 @@ class PlanBatch:
     lower_bound: np.ndarray
     certified: np.ndarray
     phase: np.ndarray
+
+    def __repr__(self):
+        certified = f"{int(self.certified.sum())} of {self.certified.size} certified"
+        return f"PlanBatch(shape={self.certified.shape}, method={self.method!r}, {certified})"
 
     def __getitem__(self, index) -> PlanResult:
         lam, s = self.lam[index], self.s[index]
@@ -99,7 +103,7 @@ def optimal_plans(
     error = np.abs(operator - target)
     proved = planned if method != "breakpoints" else phase != 0
     least = np.where(proved, error, np.minimum(least, error))
-    certified = error <= least + 4 * schedule.T * EPS * (least + target)
+    certified = reaches(error, least, target, schedule.T)
     given = [np.broadcast_to(a, shape) for a in (lams, s, variance)]
     root = np.sqrt(given[-1].ravel())
     return PlanBatch(

@@ -8,7 +8,7 @@ import numpy as np
 from tdmlib.errors import InputError
 from tdmlib.linear.batch import optimal_plans
 from tdmlib.linear.merging import STRATEGIES, canonical_plan, evaluate, surrogate
-from tdmlib.linear.operators import marginal_variance, reals, variances
+from tdmlib.linear.operators import marginal_variance, reals, residual
 from tdmlib.linear.planning import optimal_plan
 from tdmlib.schedules import Schedule
 
@@ -53,7 +53,8 @@ def compare(
     (λ, s) is planned on its own, in up to a second.
     Raises InputError for bad values, λ = 0 among them, of which nothing can be lost.
     """
-    lam, s = (a[()] for a in np.broadcast_arrays(variances(lam), reals("s", s)))
+    shape = residual(schedule, lam, s, rate).shape[1:]
+    lam, s = (np.broadcast_to(reals("λ and s", a), shape)[()] for a in (lam, s))
     if not np.all(lam):
         raise InputError("λ = 0: no share of nothing can be lost; give λ > 0")
     target = surrogate(schedule, lam, reference)

@@ -9,7 +9,7 @@ for time s toward the target L·R leaves, by Prop. 3.3,
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tdmlib.errors import InputError, check_number
 from tdmlib.linear.operators import (
     composite,
     flow_map,
-    marginal_variance,
+    input_variances,
     reals,
     residual,
     step_operators,
@@ -184,6 +184,19 @@ def canonical_plan(name: str, T: int) -> MergePlan:
     return MergePlan(tuple(arities))
 
 
+def canonical_student(name: str, T: int, cuts=()) -> tuple[MergePlan, ...]:
+    """That strategy on each segment between 0, the ascending `cuts` and T: a student of K steps."""
+    return tuple(
+        MergePlan(canonical_plan(name, j - i).arities if j - i > 1 else (0,), i)
+        for i, j in pairwise((0, *cuts, T))
+    )
+
+
+def count_merges(plans) -> int:
+    """How often the students of `plans` are trained."""
+    return sum(len(plan.arities) - plan.steps for plan in plans)
+
+
 def all_plans(T: int):
     """Iterate over the merge plans of T ≥ 1 steps: 1, 3, 11, 45, 197, … for T = 2, 3, 4, 5, 6, …
 
@@ -234,7 +247,7 @@ def surrogate(schedule: Schedule, lam, reference: str = "teacher") -> np.ndarray
 
     "teacher": the teacher's own composite P. "flow": the exact probability-flow map.
     """
-    match reference:
+    match reference if isinstance(reference, str) else None:
         case "teacher":
             return composite(schedule, lam)
         case "flow":
@@ -258,13 +271,6 @@ def w2_error(
         raise InputError("the operator must be finite; it holds NaN or infinity")
     if operator.shape != target.shape:
         raise InputError(f"the operator has shape {operator.shape}, λ has shape {target.shape}")
-    if input_variance is None:
-        input_variance = marginal_variance(schedule, lam)[-1]
-    input_variance = variances(input_variance, "input_variance")
-    if input_variance.shape not in ((), target.shape):
-        raise InputError(
-            f"input_variance has shape {input_variance.shape}, λ has shape {target.shape}; "
-            "give one number, or one for each λ"
-        )
+    input_variance = input_variances(schedule, variances(lam), input_variance)
     gap = np.abs(operator) - np.abs(target)
     return float(np.sqrt(np.sum(input_variance * gap**2)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tdmlib.linear import breakpoints, candidates, pareto
-from tdmlib.linear.merging import STRATEGIES, MergePlan, canonical_plan
+from tdmlib.linear.merging import STRATEGIES, MergePlan, canonical_student
 from tdmlib.linear.problem import Plans, Problem
 from tdmlib.linear.search import Keep, Search, Students, keep_all
 
@@ -183,11 +183,8 @@ def _segment_by_segment(problem: Problem, cap: int) -> Found:
 
 def _canonical(problem: Problem, name: str) -> Plans:
     """A canonical strategy on each segment, cut evenly unless cuts are given."""
-    plans = []
-    for i, j in problem.segments(problem.even_cuts if problem.cuts is None else problem.cuts):
-        arities = canonical_plan(name, j - i).arities if j - i > 1 else (0,)
-        plans.append(MergePlan(arities, i))
-    return tuple(plans)
+    cuts = problem.even_cuts if problem.cuts is None else problem.cuts
+    return canonical_student(name, problem.T, cuts)
 
 
 SOLVERS = {

@@ -112,3 +112,16 @@ def flow_map(schedule: Schedule, lam, i: int = 0, j: int | None = None) -> np.nd
     if i == j:  # the identity, also where nothing varies
         return np.ones_like(variance[i])
     return np.sqrt(variance[i] / variance[j])
+
+
+def input_variances(schedule: Schedule, lam: np.ndarray, given) -> np.ndarray:
+    """V as `w2_error` takes it, ‖v_T‖² if none is given, in the shape of `lam`."""
+    if given is None:
+        given = marginal_variance(schedule, lam)[-1]
+    given = variances(given, "input_variance")
+    if given.shape not in ((), lam.shape):
+        raise InputError(
+            f"input_variance has shape {given.shape}, λ has shape {lam.shape}; "
+            "give one number, or one for each λ"
+        )
+    return np.broadcast_to(given, lam.shape)

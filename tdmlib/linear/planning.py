@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tdmlib.errors import InputError, check_number
+from tdmlib.errors import InputError, check_number, one_of
 from tdmlib.linear.merging import MergePlan
 from tdmlib.linear.methods import EXHAUSTIVE, Found, solve
-from tdmlib.linear.operators import marginal_variance, variances
+from tdmlib.linear.operators import input_variances, variances
 from tdmlib.linear.problem import Plans, Problem
 from tdmlib.schedules import Schedule
 
@@ -133,35 +133,18 @@ def optimal_student(
     return _result(problem, solve(problem, method, cap))
 
 
-def input_variances(schedule: Schedule, lam: np.ndarray, given) -> np.ndarray:
-    """V as `w2_error` takes it, ‖v_T‖² if none is given, in the shape of `lam`."""
-    if given is None:
-        given = marginal_variance(schedule, lam)[-1]
-    given = variances(given, "input_variance")
-    if given.shape not in ((), lam.shape):
-        raise InputError(
-            f"input_variance has shape {given.shape}, λ has shape {lam.shape}; "
-            "give one number, or one for each λ"
-        )
-    return np.broadcast_to(given, lam.shape)
-
-
-def one_of(name: str, value, allowed: tuple[str, ...]) -> str:
-    """`value` if it is among `allowed`. Raises InputError that lists them otherwise."""
-    if not isinstance(value, str) or value not in allowed:
-        raise InputError(f"{name} {value!r} is unknown; choose one of {', '.join(allowed)}")
-    return value
-
-
 def _segments(T: int, K, cuts) -> tuple[int, tuple[int, ...] | None]:
     K = check_number("K", K, 1, T, whole=True)
     if cuts is None:
         return K, None if K > 1 else ()
     if not np.iterable(cuts) or isinstance(cuts, str):
         raise InputError(f"cuts = {cuts!r}: give a list of K - 1 = {K - 1} levels, ascending")
+    cuts, wanted = tuple(cuts), f"a student of K = {K} steps needs {K - 1}, ascending"
+    if len(cuts) != K - 1:
+        raise InputError(f"cuts = {cuts}: {wanted}")
     cuts = tuple(check_number("a cut", cut, 1, T - 1, whole=True) for cut in cuts)
-    if len(cuts) != K - 1 or list(cuts) != sorted(set(cuts)):
-        raise InputError(f"cuts = {cuts}: a student of K = {K} steps needs {K - 1}, ascending")
+    if list(cuts) != sorted(set(cuts)):
+        raise InputError(f"cuts = {cuts}: {wanted}")
     return K, cuts
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from tdmlib.linear.interval import Extreme
-from tdmlib.linear.merging import MergePlan, canonical_plan, evaluate, surrogate
+from tdmlib.linear.merging import MergePlan, canonical_plan, count_merges, evaluate, surrogate
 from tdmlib.linear.operators import marginal_variance, residual, step_operators
 from tdmlib.linear.phases import proved_phase
 from tdmlib.schedules import Schedule
@@ -16,6 +16,11 @@ Plans = tuple[MergePlan, ...]
 EPS = np.finfo(float).eps
 TABLE = 2**24  # entries of an `Extreme` that are held at a time
 AFFORDABLE = 2**31  # steps of all dynamic programs together: some seconds
+
+
+def reaches(error, bound, target, T: int):
+    """Whether errors reach their bounds, up to rounding in T steps of a target's size."""
+    return error <= bound + 4 * T * EPS * (bound + target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +65,8 @@ class Problem:
             return float(np.sqrt(np.sum(self.input_variance * self.target**2)))
 
     def same(self, error: float, bound: float) -> bool:
-        """Whether an error reaches a bound, up to rounding in the operators and in the error."""
-        return bool(error <= bound + 4 * self.T * EPS * (bound + self.size))
+        """Whether an error reaches a bound, up to rounding."""
+        return bool(reaches(error, bound, self.size, self.T))
 
     def error(self, operators: np.ndarray) -> np.ndarray:
         """W₂ of operators (d, n), shape (n,); Def. 4.1."""
@@ -83,8 +88,7 @@ class Problem:
 
     def time_of(self, plans: Plans) -> float:
         """What one merge of `plans` is trained for."""
-        merges = sum(len(plan.arities) - plan.steps for plan in plans)
-        return self.s / max(merges, 1) if self.budget == "total" else self.s
+        return self.s / max(count_merges(plans), 1) if self.budget == "total" else self.s
 
     def operator(self, plans: Plans) -> np.ndarray:
         """What `plans` leave, shape (d,)."""
