@@ -86,3 +86,8 @@ def test_nothing_is_no_share_of_nothing():
             compare(cosine(4), lam, 1.0)
     with pytest.raises(InputError, match="budget"):
         compare(cosine(4), 1.0, 1.0, budget="all")
+
+
+def test_shapes_that_do_not_broadcast_are_refused():
+    with pytest.raises(InputError, match="does not fit"):
+        compare(cosine(4), [0.5, 1.0], [1.0, 2.0, 3.0])

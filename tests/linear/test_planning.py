@@ -19,6 +19,7 @@ from tdmlib.linear import (
     marginal_variance,
     methods,
     optimal_plan,
+    optimal_plans,
     optimal_student,
     phase_boundaries,
     w2_error,
@@ -348,3 +349,33 @@ def test_bad_input_is_refused_in_one_line():
     for cuts in ([8, 4], [4, 4]):
         refused("needs 2, ascending", 1.5, 1.0, 3, cuts=cuts, student=True)
     refused("breakpoints plan one step, not K = 2", 1.5, 1.0, 2, method="breakpoints", student=True)
+
+
+def test_numbers_whose_squares_no_float_holds_certify_nothing():
+    with pytest.raises(InputError, match="pass what a float holds"):
+        optimal_plan(cosine(14), np.linspace(1.2, 1.9, 6), 0.1, input_variance=1e308)
+
+
+def test_a_shared_total_reaches_all_segments_of_a_long_student():
+    schedule, lam = cosine(50), np.array([1.3, 1.7])
+    found = optimal_student(schedule, lam, 1.0, 3, budget="total")
+    time = 1.0 / sum(len(plan.merges) for plan in found.plans)
+    operator = np.prod([evaluate(plan, schedule, lam, time) for plan in found.plans], axis=0)
+    assert found.error == pytest.approx(w2_error(operator, schedule, lam), rel=1e-12)
+    assert found.plans[0].span[0] == 0 and found.plans[-1].span[1] == 50
+
+
+def test_long_spectra_and_long_tables_do_not_fill_the_memory():
+    assert optimal_plan(cosine(8), np.linspace(0.1, 5, 20_000), 1.0).method == "pareto"
+    with pytest.raises(InputError, match="4,?096"):
+        optimal_plan(cosine(5000), 1.5, 1.0, method="interval")
+
+
+def test_cuts_are_counted_before_they_are_placed():
+    with pytest.raises(InputError, match=r"K = 1 steps needs 0"):
+        optimal_student(cosine(1), 1.0, 1.0, 1, cuts=[1])
+
+
+def test_a_batch_prints_on_one_line():
+    batch = optimal_plans(cosine(6), np.linspace(0.5, 3, 40), 1.0)
+    assert "\n" not in repr(batch) and f"{batch.certified.sum()} of 40 certified" in repr(batch)
