@@ -367,7 +367,7 @@ def test_a_shared_total_reaches_all_segments_of_a_long_student():
 
 def test_long_spectra_and_long_tables_do_not_fill_the_memory():
     assert optimal_plan(cosine(8), np.linspace(0.1, 5, 20_000), 1.0).method == "pareto"
-    with pytest.raises(InputError, match="4,?096"):
+    with pytest.raises(InputError, match="4096"):
         optimal_plan(cosine(5000), 1.5, 1.0, method="interval")
 
 
