@@ -32,6 +32,17 @@ def suffix_products(steps: np.ndarray) -> np.ndarray:
     return products
 
 
+def jumps_then_boot(steps: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+    """Operators of one merge over (m, T], then A_m … A_1 one by one: row m of 0 … T − 2.
+
+    `steps` has shape (T, d), γ_T shape (d,). Row 0 is vanilla's, the last is sequential BOOT's.
+    """
+    one_by_one = np.ones_like(steps[:-1])
+    np.cumprod(steps[:-2] * (1 - gamma) + gamma, axis=0, out=one_by_one[1:])
+    jumped = suffix_products(steps)[:-1] * (1 - gamma) + gamma
+    return steps[-1] * jumped * one_by_one
+
+
 def extreme_products(steps: np.ndarray, gamma: np.ndarray, largest: bool) -> np.ndarray:
     """The largest (smallest) ∏ f(P_group) over all groupings of (m, T − 1], at m = 0 … T − 1.
 

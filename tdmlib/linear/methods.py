@@ -121,7 +121,7 @@ def _exhaustive(problem: Problem, cap: int | None) -> Found:
 
 
 def _pareto(problem: Problem, cap: int | None) -> Found:
-    """Twice: the second time fronts are thinned out by what the first has left to be gained.
+    """Fronts are thinned out by what plans that are known to do well leave to be gained.
 
     Where that is proved to lose nothing, and where T is large, only the student at T is trained, so
     that there are T fronts, not T².
@@ -131,15 +131,15 @@ def _pareto(problem: Problem, cap: int | None) -> Found:
     if problem.K > 1 and at_T:
         return _segment_by_segment(problem, cap)
     students = [_canonical(problem, name) for name in STRATEGIES]
+    if problem.K == 1:
+        jumps = breakpoints.jumps_then_boot(problem.steps, problem.gamma[-1])
+        best = int(problem.error(jumps.T).argmin())
+        students.append((breakpoints.breakpoint_plan(range(1, best + 1), problem.T),))
     errors = [coarse.operator(plans) - coarse.target for plans in students]
-    for _ in range(2 if problem.merges is None else 1):
-        gradients = coarse.input_variance * np.abs(errors)  # of ½ W₂²
-        keep = pareto.ParetoFront(coarse.steps, coarse.gamma[-1], coarse.outlook[0], gradients, cap)
-        if plans := _searched(coarse, keep, at_T):
-            students.append(plans)
-        if not keep.capped:
-            break
-        errors = [coarse.operator(students[-1]) - coarse.target]
+    gradients = coarse.input_variance * np.abs(errors)  # of ½ W₂²
+    keep = pareto.ParetoFront(coarse.steps, coarse.gamma[-1], coarse.outlook[0], gradients, cap)
+    if plans := _searched(coarse, keep, at_T):
+        students.append(plans)
     everything = not at_T or problem.trains_at_T
     exact = everything and not keep.capped and coarse is problem and problem.merges is None
     return Found(_best(problem, students), "pareto", exact, None if exact else cap)

@@ -7,20 +7,21 @@ target lies below wants them small, and in between it takes no side: there only 
 
 import numpy as np
 
+BLOCK = 64  # columns that are compared with the front, and with each other, at once
+
 
 def front(costs: np.ndarray) -> np.ndarray:
     """Indices of the columns of `costs` (d, n) that no other column equals or undercuts in all d.
 
     Of equal columns the first stays.
     """
-    order = np.lexsort(costs[::-1])  # what dominates a column stands before it
-    costs, chosen = costs[:, order], []
-    alive = np.ones(costs.shape[1], bool)
-    while alive.any():
-        first = int(alive.argmax())
-        chosen.append(order[first])
-        alive &= (costs < costs[:, first : first + 1]).any(axis=0)
-    return np.sort(np.array(chosen, int))
+    order, kept = np.lexsort(costs[::-1]), np.zeros(0, int)  # what dominates stands before
+    for block in np.split(order, range(BLOCK, len(order), BLOCK)):
+        rivals = np.concatenate([kept, block])
+        no_worse = (costs[:, rivals, None] <= costs[:, None, block]).all(axis=0)
+        before = np.arange(len(rivals))[:, None] < len(kept) + np.arange(len(block))
+        kept = np.concatenate([kept, block[~(no_worse & before).any(axis=0)]])
+    return np.sort(kept)
 
 
 class ParetoFront:

@@ -14,6 +14,7 @@ from tdmlib.linear.breakpoints import (
     breakpoint_plan,
     extreme_plan,
     extreme_products,
+    jumps_then_boot,
     suffix_products,
 )
 from tdmlib.linear.interval import Extreme
@@ -133,3 +134,13 @@ def test_plans_of_4096_steps():
     assert len(repr(plan)) < 80 and len(str(plan)) < 20_000
     for name in ("vanilla", "sequential_boot"):
         assert evaluate(canonical_plan(name, 4096), schedule, lam, s) <= own * (1 + 1e-12)
+
+
+@given(strategies.schedules(), strategies.variances, strategies.times)
+def test_jumps_then_boot_are_the_operators_of_those_plans(schedule, lam, s):
+    steps, gamma = step_operators(schedule, [lam]), residual(schedule, [lam], s)
+    jumps = jumps_then_boot(steps, gamma[-1])
+    plans = [breakpoint_plan(range(1, m + 1), schedule.T) for m in range(schedule.T - 1)]
+    assert np.allclose(jumps, [evaluate(plan, schedule, [lam], s) for plan in plans], rtol=1e-13)
+    for place, name in ((0, "vanilla"), (-1, "sequential_boot")):
+        assert plans[place] == canonical_plan(name, schedule.T)
