@@ -38,8 +38,11 @@ class ParetoFront:
     """
 
     def __init__(self, steps, gamma, direction, weights, cap: int):
-        self.steps, self.gamma, self.direction, self.weights = steps, gamma, direction, weights
+        self.steps, self.direction, self.weights = steps, direction, weights
         self.cap, self.capped = cap, 0
+        merged, one = steps * (1 - gamma) + gamma, np.ones_like(gamma)  # one by one into A_T
+        self.cleaner = np.vstack([one, np.cumprod(merged, axis=0)])
+        self.noisier = np.vstack([np.cumprod(merged[::-1], axis=0)[::-1], one])
 
     def __call__(self, values: np.ndarray, i: int, j: int) -> np.ndarray:
         chosen = np.arange(values.shape[1])
@@ -58,8 +61,7 @@ class ParetoFront:
 
     def _best(self, values: np.ndarray, i: int, j: int, count: int) -> np.ndarray:
         """The best by each of the weightings in turn, `count` in all."""
-        rest = np.concatenate([self.steps[:i], self.steps[j:]])
-        carried = (rest * (1 - self.gamma) + self.gamma).prod(axis=0)  # as if merged one by one
+        carried = self.cleaner[i] * self.noisier[j]  # what is left of it at the end
         weights, between = self.weights * carried, self.direction == 0
         scores = -(weights * self.direction) @ values
         if between.any():

@@ -3,7 +3,6 @@
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from tdmlib.linear.merging import STRATEGIES
 from tdmlib.plots.style import COLORS, LABELS, STYLES, WIDTH, end_labels, over_lambda
@@ -50,6 +49,8 @@ def strategy_map(lams, times, comparisons: dict, boundaries=()):
     `comparisons` maps a title to a `tdmlib.linear.Comparison` of shape (len(times), len(lams)).
     A thin line is a gain of 0.1%, a thick one of 1%.
     """
+    from scipy.ndimage import distance_transform_edt  # as long to import as all the rest
+
     size = (WIDTH, 2.4 * len(comparisons) + 0.3)
     fig, axes = plt.subplots(len(comparisons), 1, figsize=size, sharex=True)
     for ax, (title, found) in zip(np.atleast_1d(axes), comparisons.items(), strict=True):
