@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tdmlib.errors import InputError
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 def check_target(path: str | Path, *suffixes: str) -> None:
     """Raise InputError unless `path` can be written: a file, in a folder that is there.

@@ -60,7 +60,7 @@ def plan(
     lines: Annotated[int, typer.Option(help="Lines of a plan to print.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the plan to this file: .svg, .png, .pdf …")
+        Path | None, typer.Option(help="Draw the plan to this file: .png, .svg or .pdf.")
     ] = None,
 ):
     """The best order in which to merge a teacher's steps on Gaussian data, and what others lose."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from tdmlib.cli import plan_report
 from tdmlib.errors import InputError, check_number, one_of
-from tdmlib.files import check_target, write_whole
+from tdmlib.files import PICTURES, check_target, write_whole
 from tdmlib.linear import (
     STRATEGIES,
     MergePlan,
@@ -164,7 +164,7 @@ def run(
     if strategy is not None:
         one_of("strategy", strategy, STRATEGIES)
     if plot is not None:
-        check_target(plot, *_picture_suffixes())
+        check_target(plot, *PICTURES)
     lam, cuts = _variances(lam, spectrum), _levels(cuts)
     steps = check_number("steps", steps, 2, 100_000, whole=True)
     levels = SCHEDULES[one_of("schedule", schedule, tuple(SCHEDULES))](steps)
@@ -179,10 +179,10 @@ def run(
         else:
             source = "" if spectrum is None else f" of {spectrum.name}"
             text = plan_report.as_text(found, source, strategy, lines)
+    print(text, flush=True)  # before a picture, whose library takes longer to load than a plan
     if plot is not None:
         _draw(found, strategy, plot)
-        text += "" if as_json else f"\n\nwrote a picture of it to {plot}"
-    print(text)
+        print("" if as_json else f"\nwrote a picture of it to {plot}\n", end="")
 
 
 @contextmanager
@@ -197,12 +197,6 @@ def _notice(text: str, after: float):
         timer.cancel()
 
 
-def _picture_suffixes() -> list[str]:
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    return [f".{name}" for name in FigureCanvasBase.get_supported_filetypes()]
-
-
 def _draw(found: Answer, strategy: str | None, path: Path) -> None:
     from tdmlib import plots
 
@@ -212,7 +206,4 @@ def _draw(found: Answer, strategy: str | None, path: Path) -> None:
         panels[strategy] = found.strategies[strategy].plans
     figure = plots.merge_arcs(panels)
     kind = path.suffix[1:].lower()
-    try:
-        write_whole(path, lambda file: figure.savefig(file, format=kind, dpi=200))
-    except RuntimeError as error:  # .pgf wants TeX
-        raise InputError(f"cannot draw {str(path)!r}: {error}") from None
+    write_whole(path, lambda file: figure.savefig(file, format=kind, dpi=200))

@@ -13,7 +13,7 @@ from torch import Tensor
 from tdmlib.datasets.digits import CLASSES
 from tdmlib.denoisers import Guided
 from tdmlib.errors import InputError, check_number
-from tdmlib.files import check_target, write_whole
+from tdmlib.files import PICTURES, check_target, write_whole
 from tdmlib.metrics.report import check_images, digits_floor, digits_report
 from tdmlib.models import load_denoiser
 from tdmlib.models.residual_mlp import check_labels
@@ -58,7 +58,7 @@ def generate(
 def run_sample(model, steps, count, seed, labels, guidance, out: Path, plot: Path | None) -> None:
     check_target(out, ".npz")
     if plot is not None:
-        check_target(plot, ".png", ".svg", ".pdf")
+        check_target(plot, *PICTURES)
     images, targets = generate(model, steps, count, seed, labels, guidance)
     write_whole(out, lambda file: np.savez(file, images=images.numpy(), labels=targets.numpy()))
     print(f"wrote {count} samples, {steps} steps each, to {out} (arrays images, labels)")

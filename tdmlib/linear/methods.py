@@ -13,7 +13,7 @@ EXHAUSTIVE = 9  # steps up to which all plans are tried
 TRIED = 2**22  # numbers that all plans leave, about 6^(T − 3) a variance, for `auto` to try them
 INTERVAL = 1024  # steps up to which `auto` pays O(T³)
 COORDINATES = 64  # of a spectrum that Pareto fronts tell apart
-FRONT = 8  # operators that a front keeps
+FRONT = 6  # operators that a front keeps
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def optimal_plan(
 
     `s` is the training time of each merge, or with budget="total" that of all merges together,
     shared equally. `reference` and `input_variance` are those of `w2_error`. `cap` is the number of
-    operators that a heuristic keeps of an interval, by default 32 for one variance, 8 for several.
+    operators that a heuristic keeps of an interval, by default 32 for one variance, 6 for several.
     Raises InputError for bad values, and where `method` does not fit the spectrum or T.
     """
     return optimal_student(
@@ -129,7 +129,7 @@ def optimal_student(
         raise InputError("the squares of λ and input_variance pass what a float holds; scale down")
     _check_fit(problem, one_of("method", method, METHODS))
     if cap is not None:
-        cap = check_number("cap", cap, 8, whole=True)
+        cap = check_number("cap", cap, 5, whole=True)
     return _result(problem, solve(problem, method, cap))
 
 

@@ -283,7 +283,7 @@ def test_only_what_takes_long_is_announced(capsys):
         ("--lam 1 --cuts 8", "a cut = 8"),
         ("--lam 1 --cuts 2,4 --student-steps 2", "K = 2 steps needs 1"),
         ("--lam 1 --lines 0", "lines = 0"),
-        ("--lam 1 --plot arcs.doc", "must end in .eps"),
+        ("--lam 1 --plot arcs.doc", "must end in .png, .svg, .pdf"),
         ("--lam 1 --plot none/arcs.svg", "no folder 'none'"),
         ("--lam 1 --plot folder.svg", "is a folder"),
         ("--lam 1 --steps 1 --plot arcs.svg", "steps = 1"),
