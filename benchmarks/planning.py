@@ -1,6 +1,6 @@
 """How fast merge plans are made, and how good the heuristics are where nothing is certain.
 
-    python benchmarks/planning.py            # about four minutes
+    python benchmarks/planning.py            # about a minute and a half
     python benchmarks/planning.py --speed    # the speed table alone
 
 Prints each bar and what it came to, and how far it is from the number of array operations that the

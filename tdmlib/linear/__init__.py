@@ -1,6 +1,7 @@
 """Part I: diffusion on Gaussian data, where every step is a linear operator."""
 
 from tdmlib.linear.batch import PlanBatch, optimal_plans
+from tdmlib.linear.breakpoints import jump_then_boot
 from tdmlib.linear.guide import Advice, Comparison, compare, decision_table
 from tdmlib.linear.merging import (
     STRATEGIES,
@@ -25,7 +26,7 @@ from tdmlib.linear.operators import (
 from tdmlib.linear.phases import phase_boundaries
 from tdmlib.linear.planning import PlanResult, optimal_plan, optimal_student
 from tdmlib.linear.spectra import Spectrum, read_array, read_spectrum, spectrum
-from tdmlib.linear.spectrum_plans import SpectrumPlans, jump_then_boot, plan_spectrum
+from tdmlib.linear.spectrum_plans import SpectrumPlans, plan_spectrum
 
 __all__ = [
     "STRATEGIES",

@@ -113,7 +113,7 @@ def optimal_plans(
 
 
 def _boot(steps: np.ndarray, gamma: np.ndarray) -> np.ndarray:
-    return steps[-1] * np.prod(steps[:-1] * (1 - gamma) + gamma, axis=0)
+    return steps[-1] * merge(steps[:-1], 1, gamma).prod(axis=0)
 
 
 def _vanilla(steps: np.ndarray, gamma: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from tdmlib.linear.merging import MergePlan
+from tdmlib.errors import check_number
+from tdmlib.linear.merging import MergePlan, merge
 from tdmlib.linear.search import Keep, Kept
 
 CHUNK = 256  # instances at a time: their tables stay in the processor's cache
@@ -25,6 +26,16 @@ def breakpoint_plan(levels, T: int) -> MergePlan:
     return MergePlan((0, *(k for size in sizes for k in [0] * size + [size + 1])))
 
 
+def jump_then_boot(m: int, T: int) -> MergePlan:
+    """One merge over the noisy steps, (m, T], then A_m … A_1 one at a time.
+
+    m = 0 is vanilla, m = T − 2 sequential BOOT. Raises InputError unless 0 ≤ m ≤ T − 2.
+    """
+    T = check_number("T", T, 2, whole=True)
+    m = check_number("m", m, 0, T - 2, whole=True)
+    return breakpoint_plan(range(1, m + 1), T)
+
+
 def suffix_products(steps: np.ndarray) -> np.ndarray:
     """D_m = P_{m,T−1} for m = 0 … T − 1, from steps of shape (T, …)."""
     products = np.ones_like(steps)
@@ -33,14 +44,13 @@ def suffix_products(steps: np.ndarray) -> np.ndarray:
 
 
 def jumps_then_boot(steps: np.ndarray, gamma: np.ndarray) -> np.ndarray:
-    """Operators of one merge over (m, T], then A_m … A_1 one by one: row m of 0 … T − 2.
+    """The operators of `jump_then_boot`, in row m that of the jump (m, T]; m = 0 … T − 2.
 
     `steps` has shape (T, d), γ_T shape (d,). Row 0 is vanilla's, the last is sequential BOOT's.
     """
     one_by_one = np.ones_like(steps[:-1])
-    np.cumprod(steps[:-2] * (1 - gamma) + gamma, axis=0, out=one_by_one[1:])
-    jumped = suffix_products(steps)[:-1] * (1 - gamma) + gamma
-    return steps[-1] * jumped * one_by_one
+    np.cumprod(merge(steps[:-2], 1, gamma), axis=0, out=one_by_one[1:])
+    return merge(suffix_products(steps)[:-1], steps[-1], gamma) * one_by_one
 
 
 def extreme_products(steps: np.ndarray, gamma: np.ndarray, largest: bool) -> np.ndarray:
@@ -75,7 +85,7 @@ def extreme_plan(steps: np.ndarray, gamma: float, largest: bool) -> MergePlan:
     best = extreme_products(steps[:, None], np.array([gamma]), largest)[:, 0]
     levels, m = [], 0
     while m < T - 1:
-        joined = best[m + 1 :] * (D[m] / D[m + 1 :] * (1 - gamma) + gamma)
+        joined = merge(D[m] / D[m + 1 :], best[m + 1 :], gamma)
         m += 1 + int(joined.argmax() if largest else joined.argmin())
         levels.append(m)
     return breakpoint_plan(levels[:-1], T)
@@ -103,7 +113,7 @@ class GroupSearch:
         values, merges = [], []
         for i in range(m + 1, self.T):
             group = (self.products[m] / self.products[i])[:, None]
-            values.append(self.rows[i].values * (group * (1 - self.gamma) + self.gamma))
+            values.append(merge(group, self.rows[i].values, self.gamma))
             merges.append(self.rows[i].merges + 1)
         merges = np.concatenate(merges)
         return Kept(np.concatenate(values, axis=1), merges, np.arange(len(merges)))

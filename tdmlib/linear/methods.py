@@ -134,7 +134,7 @@ def _pareto(problem: Problem, cap: int | None) -> Found:
     if problem.K == 1:
         jumps = breakpoints.jumps_then_boot(problem.steps, problem.gamma[-1])
         best = int(problem.error(jumps.T).argmin())
-        students.append((breakpoints.breakpoint_plan(range(1, best + 1), problem.T),))
+        students.append((breakpoints.jump_then_boot(best, problem.T),))
     errors = [coarse.operator(plans) - coarse.target for plans in students]
     gradients = coarse.input_variance * np.abs(errors)  # of ½ W₂²
     keep = pareto.ParetoFront(coarse.steps, coarse.gamma[-1], coarse.outlook[0], gradients, cap)

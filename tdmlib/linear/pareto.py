@@ -7,6 +7,8 @@ target lies below wants them small, and in between it takes no side: there only 
 
 import numpy as np
 
+from tdmlib.linear.merging import merge
+
 BLOCK = 64  # columns that are compared with the front, and with each other, at once
 
 
@@ -40,7 +42,7 @@ class ParetoFront:
     def __init__(self, steps, gamma, direction, weights, cap: int):
         self.steps, self.direction, self.weights = steps, direction, weights
         self.cap, self.capped = cap, 0
-        merged, one = steps * (1 - gamma) + gamma, np.ones_like(gamma)  # one by one into A_T
+        merged, one = merge(steps, 1, gamma), np.ones_like(gamma)  # one by one into A_T
         self.cleaner = np.vstack([one, np.cumprod(merged, axis=0)])
         self.noisier = np.vstack([np.cumprod(merged[::-1], axis=0)[::-1], one])
 

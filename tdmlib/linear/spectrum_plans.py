@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tdmlib.errors import check_number
 from tdmlib.linear.batch import PlanBatch, optimal_plans
-from tdmlib.linear.breakpoints import breakpoint_plan
-from tdmlib.linear.merging import STRATEGIES, MergePlan, canonical_plan, evaluate, w2_error
+from tdmlib.linear.merging import STRATEGIES, canonical_plan, evaluate, w2_error
 from tdmlib.linear.planning import PlanResult, optimal_plan
 from tdmlib.schedules import Schedule
 
@@ -54,13 +52,3 @@ def plan_spectrum(
         optimal_plan(schedule, lam, s, rate, reference=reference),
         optimal_plans(schedule, lam, s, rate, reference=reference),
     )
-
-
-def jump_then_boot(m: int, T: int) -> MergePlan:
-    """One merge over the noisy steps, (m, T], then A_m … A_1 one at a time.
-
-    m = 0 is vanilla, m = T − 2 sequential BOOT. Raises InputError unless 0 ≤ m ≤ T − 2.
-    """
-    T = check_number("T", T, 2, whole=True)
-    m = check_number("m", m, 0, T - 2, whole=True)
-    return breakpoint_plan(range(1, m + 1), T)
