@@ -1,11 +1,14 @@
 """A Sphinx extension: the directive `command-help` shows what each `tdm COMMAND --help` says."""
 
+import re
 from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+BARE_OPTION = re.compile(r"(?<!`)(--[a-z][\w-]*)")  # would be typeset with a dash
 
 
 def help_pages() -> str:
@@ -18,10 +21,11 @@ def help_pages() -> str:
 
     command = get_command(app)
     context = Context(command, info_name="tdm")
-    return "\n".join(
+    pages = (
         get_docs_for_click(obj=each, ctx=context, name=name, indent=1, call_prefix="tdm")
         for name, each in command.commands.items()
     )
+    return BARE_OPTION.sub(r"`\1`", "\n".join(pages))
 
 
 class CommandHelp(SphinxDirective):

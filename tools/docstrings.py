@@ -1,7 +1,7 @@
 """A Sphinx extension: docstrings of plain prose, as autodoc wants them.
 
 They hold Unicode formulas, names in single backticks, and lists of arguments in NumPy's manner with
-one line an argument, "name : what it is". What reStructuredText would take for mark-up is escaped.
+one line an argument, "name : what it is". Else reStructuredText would see mark-up in formulas.
 """
 
 import re
@@ -9,14 +9,31 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-MARKUP = re.compile(r"(`[^`]*`)|([*|\\]|(?<=\w)_(?!\w))")
+MARKUP = re.compile(
+    r"""(?P<name>`[^`]*`)
+    |(?P<value>(\w+=)?"[^"\s]+")
+    |(?<![^\W\d_])(?P<symbol>(∇|[^\W\d_])\u0302?)_(\{(?P<long>.*?)\}|(?P<short>\w))(?![^\W²³])
+    |(?P<greek>[α-ω]|score)_(?P<word>[^\W\d_²]+)
+    |(?P<sign>[*|\\]|(?<=\w)_(?!\w))""",
+    re.VERBOSE,
+)
 RULE = re.compile(r"-{3,}")
 ARGUMENT = re.compile(r"(\S.*?) : (.*)")
 
 
-def escaped(line: str) -> str:
-    """The line with all mark-up outside of backticks made plain."""
-    return MARKUP.sub(lambda found: found[1] or "\\" + found[2], line)
+def typeset(line: str) -> str:
+    """Indices are lowered, values in quotes are code, names stay, and all else is plain text."""
+
+    def one(found: re.Match) -> str:
+        index = found["long"] or found["short"] or found["word"]
+        if index:
+            index = index.replace("_i", "ᵢ").replace("_k", "ₖ")  # an index's index
+            return f"{found['symbol'] or found['greek']}\\ :sub:`{index}`\\ "
+        if found["value"]:
+            return f"``{found['value']}``"
+        return found["name"] or "\\" + found["sign"]
+
+    return MARKUP.sub(one, line)
 
 
 def to_markup(lines: list[str]) -> list[str]:
@@ -30,14 +47,14 @@ def to_markup(lines: list[str]) -> list[str]:
         elif RULE.fullmatch(line):
             continue
         elif section and (argument := ARGUMENT.fullmatch(line)):
-            out.append(f"    * **{escaped(argument[1])}** – {escaped(argument[2])}")
+            out.append(f"    * **{typeset(argument[1])}** – {typeset(argument[2])}")
         elif section and line:
-            out.append("      " + escaped(line.strip()))
+            out.append("      " + typeset(line.strip()))
         elif line.startswith("    ") and (not before or out[-1].startswith("| ")):
-            out.append("| " + escaped(line.strip()))
+            out.append("| " + typeset(line.strip()))
         else:
             section = False
-            out.append(escaped(line))
+            out.append(typeset(line))
     return out
 
 

@@ -30,7 +30,8 @@ def public_names(app: Sphinx) -> dict[str, str]:
     """The entries of the library's pages, without members of classes: name to page."""
     kinds = ("function", "class", "exception", "data")
     objects = app.env.get_domain("py").get_objects()
-    return {name: page for name, _, kind, page, *_ in objects if kind in kinds}
+    own = (entry for entry in objects if entry[2] in kinds and entry[-1] > 0)  # no second names
+    return {name: page for name, _, _, page, *_ in own}
 
 
 def meant(written: str, names: dict[str, str]) -> str | None:
@@ -45,8 +46,12 @@ def section_of(node: nodes.Node) -> nodes.section:
     return node
 
 
-def title(section: nodes.section) -> str:
-    return section.next_node(nodes.title).astext()
+def heading(section: nodes.section) -> str:
+    """The title of a section below those that it is part of, but for the page's own."""
+    own = section.next_node(nodes.title).astext()
+    above = section.parent
+    within = isinstance(above, nodes.section) and isinstance(above.parent, nodes.section)
+    return f"{heading(above)} › {own}" if within else own
 
 
 def lines(doctree: nodes.document) -> Iterator[nodes.paragraph]:
@@ -81,7 +86,7 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
     if not hasattr(app.env, "library_links"):
         app.env.library_links = {}
     derived = [
-        (literal.astext(), section["ids"][0], title(section))
+        (literal.astext(), section["ids"][0], heading(section))
         for line in lines(doctree)
         for section in [section_of(line)]
         for literal in line.findall(nodes.literal)
@@ -104,7 +109,10 @@ def link(app: Sphinx, here: str, page: str, anchor: str, child: nodes.Node) -> n
 def link_names(app: Sphinx, doctree: nodes.document, here: str) -> None:
     """Inline code becomes a link to the entry that it names."""
     names = public_names(app)
-    required = {id(node) for line in lines(doctree) for node in line.findall(nodes.literal)}
+    required = set()
+    for line in lines(doctree):
+        line["classes"].append("in-the-library")
+        required |= {id(literal) for literal in line.findall(nodes.literal)}
     seen = set()
     for literal in list(doctree.findall(nodes.literal)):
         written = NAME.fullmatch(literal.astext())
@@ -127,16 +135,16 @@ def add_ways_back(app: Sphinx, doctree: nodes.document, here: str) -> None:
     derived: dict[str, list] = {}
     used: dict[str, list] = {}
     for page, (sections, uses) in sorted(app.env.library_links.items()):
-        for written, anchor, heading in sections:
-            words = f"{chapter_title(app, page)}: {heading}"
+        for written, anchor, title in sections:
+            words = f"{chapter_title(app, page)} › {title}"
             derived.setdefault(meant(written, names), []).append((page, anchor, words))
         for name in uses:
             used.setdefault(name, []).append((page, "", chapter_title(app, page)))
     for entry in doctree.findall(addnodes.desc):
         name = entry[0].get("ids", [""])[0]
-        for label, places in (("Derived in ", derived), ("Used in ", used)):
+        for label, places in (("In the book: ", derived), ("Used in: ", used)):
             if name in places:
-                line = nodes.paragraph("", label, classes=["derived-in"])
+                line = nodes.paragraph("", label, classes=["way-back"])
                 for position, (page, anchor, words) in enumerate(places[name]):
                     line += nodes.Text("; " if position else "")
                     line += link(app, here, page, anchor, nodes.Text(words))
