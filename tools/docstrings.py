@@ -5,6 +5,7 @@ one line an argument, "name : what it is". Else reStructuredText would see mark-
 """
 
 import re
+from inspect import getdoc
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -59,14 +60,15 @@ def to_markup(lines: list[str]) -> list[str]:
 
 
 def process_docstring(app: Sphinx, what, name, thing, options, lines: list[str]) -> None:
-    if what == "data" and thing.__doc__ == type(thing).__doc__:
+    if what == "data" and "\n".join(lines).strip() == getdoc(type(thing)):
         lines.clear()  # what a dict is, the reader knows
     lines[:] = to_markup(lines)
 
 
 def process_signature(app: Sphinx, what, name, thing, options, signature, returns):
-    """Results are not made by hand: a class that lists its attributes shows no arguments."""
-    if what == "class" and "Attributes\n" in (thing.__doc__ or ""):
+    """Results and protocols are not made by hand, so they show no arguments."""
+    result = "Attributes\n" in (thing.__doc__ or "")
+    if what == "class" and (result or getattr(thing, "_is_protocol", False)):
         return "", None
 
 

@@ -72,9 +72,9 @@ def names_used(code: str) -> set[str]:
     }
     found = set(imported.values())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id in imported:
-                found.add(f"{imported[node.value.id]}.{node.attr}")
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in imported:
+                found.add(f"{imported[name]}.{attribute}")
     return found
 
 
