@@ -40,8 +40,8 @@ def meant(written: str, names: dict[str, str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def section_of(node: nodes.Node) -> nodes.section:
-    while not isinstance(node, nodes.section):
+def section_of(node: nodes.Node) -> nodes.section | None:
+    while node is not None and not isinstance(node, nodes.section):
         node = node.parent
     return node
 
