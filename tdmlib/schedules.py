@@ -14,14 +14,11 @@ class Schedule:
 
     Parameters
     ----------
-    alpha, sigma : array_like, shape (T + 1,)
-        Signal and noise level at t = 0 … T, stored as read-only float64.
-        α must fall strictly, σ must rise strictly; σ_0 > 0 and α_T > 0 are allowed.
+    alpha, sigma : signal and noise level at t = 0 … T, arrays of shape (T + 1,), kept as read-only
+        float64. α must fall strictly, σ rise strictly; σ_0 > 0 and α_T > 0 are allowed.
 
-    Raises
-    ------
-    InputError
-        When the two differ in shape, are not finite, not strictly monotone, or α² + σ² ≠ 1.
+    Raises InputError when the two differ in shape, are not finite, not strictly monotone, or
+    α² + σ² ≠ 1.
     """
 
     alpha: np.ndarray

@@ -1,6 +1,6 @@
 """Patches of the two photographs, a pagoda and a flower, that ship with scikit-learn.
 
-They are china.jpg by Daniel Buechele and flower.jpg by "vultilion", both under CC BY 2.0.
+They are china.jpg by Daniel Buechele and flower.jpg by vultilion, both under CC BY 2.0.
 """
 
 from functools import cache

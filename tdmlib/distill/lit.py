@@ -30,11 +30,20 @@ from tdmlib.schedules import Schedule, cosine
 class ScoreMethod(Protocol):
     """What a score distillation method offers, `tdm.TDM` for one: draws, a rollout, two losses."""
 
-    def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator): ...
-    def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator): ...
-    def rollout(self, student, start, cond=None): ...
-    def student_objective(self, teacher, fake, rollout, renoise, cond=None): ...
-    def fake_objective(self, fake, rollout, renoise, cond=None): ...
+    def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator):
+        """What the rollouts of a batch begin with; `start[rows]` is a process's share."""
+
+    def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator):
+        """What diffuses the ends of the rollouts; `renoise[rows]` is a process's share."""
+
+    def rollout(self, student, start, cond=None):
+        """The student's samples, with a gradient; whatever the two losses need of them."""
+
+    def student_objective(self, teacher, fake, rollout, renoise, cond=None):
+        """The student's loss (B,) and a dict of logs."""
+
+    def fake_objective(self, fake, rollout, renoise, cond=None):
+        """The fake score's loss (B,) and a dict of logs."""
 
 
 class ScoreDistillation(RepeatableTraining):

@@ -107,13 +107,13 @@ def student_loss(
     c: float | None = None,
     normalize: bool = False,
 ) -> Tensor:
-    """Distance of x̂ to sg(x̂ + x_φ − x_ψ + (cfg − 1)(x_φ − x_φ,∅)), shape (B,).
+    """Distance of x̂ to sg(x̂ + x_φ − x_ψ + (cfg − 1)(x_φ − x_{φ,∅})), shape (B,).
 
     All arguments are clean predictions of shape (B, …). "pseudo_huber" is the paper's
     √(‖·‖² + c²) − c per sample, c = 0.00054 √d; "pseudo_huber_elementwise" (c = 1e-3) and "l2"
-    average over dimensions. `normalize` divides the value by the mean |x̂ − x_φ,cfg| of the sample,
-    as the public script does. Raises InputError for an unknown metric, shapes that differ,
-    cfg ≠ 1 without x_uncond, a cfg that is not finite, or c ≤ 0.
+    average over dimensions. `normalize` divides the value by the mean |x̂ − x_{φ,cfg}| of the
+    sample, as the public script does. Raises InputError for an unknown metric, shapes that differ,
+    `cfg` ≠ 1 without `x_uncond`, a `cfg` that is not finite, or `c` ≤ 0.
     """
     _check_shapes(x_hat.shape, x_teacher=x_teacher, x_fake=x_fake, x_uncond=x_uncond)
     check_number("cfg", cfg)
@@ -167,8 +167,8 @@ def fake_loss(
 class Start:
     """Where a rollout starts and which step of the student it trains; one row a sample."""
 
-    noise: Tensor  # x_T ~ N(0, I), (B, …)
-    step: Tensor  # k = 0 … K − 1, (B,); 0 is the last step, which lands at t = 0
+    noise: Tensor  #: x_T ~ N(0, I), (B, …)
+    step: Tensor  #: k = 0 … K − 1, (B,); 0 is the last step, which lands at t = 0
 
     def __getitem__(self, rows) -> "Start":
         return Start(self.noise[rows], self.step[rows])
@@ -178,8 +178,8 @@ class Start:
 class Renoise:
     """The random numbers that diffuse a trajectory point to a level τ; one row a sample."""
 
-    u: Tensor  # uniform in [0, 1): where in its interval τ lies, (B,)
-    noise: Tensor  # (B, …)
+    u: Tensor  #: uniform in [0, 1): where in its interval τ lies, (B,)
+    noise: Tensor  #: (B, …)
 
     def __getitem__(self, rows) -> "Renoise":
         return Renoise(self.u[rows], self.noise[rows])
@@ -189,11 +189,11 @@ class Renoise:
 class Rollout:
     """The end of a student's rollout: its step from t_{k+1} to t_k."""
 
-    x_hat: Tensor  # clean prediction at t_{k+1}; carries the gradient
-    eps_hat: Tensor
-    x_i: Tensor  # the trajectory point x_{t_k}
-    i: Tensor  # t_k, (B,)
-    upper: Tensor  # t_{k+1}, (B,)
+    x_hat: Tensor  #: clean prediction at t_{k+1}, (B, …); carries the gradient
+    eps_hat: Tensor  #: the noise that goes with it, (B, …)
+    x_i: Tensor  #: the trajectory point x_{t_k}, (B, …)
+    i: Tensor  #: t_k, (B,)
+    upper: Tensor  #: t_{k+1}, (B,)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Part I: diffusion on Gaussian data, where every step is a linear operator."""
 
 from tdmlib.linear.batch import PlanBatch, optimal_plans
-from tdmlib.linear.breakpoints import jump_then_boot
+from tdmlib.linear.breakpoints import breakpoint_plan, extreme_products, jump_then_boot
 from tdmlib.linear.guide import Advice, Comparison, compare, decision_table
 from tdmlib.linear.merging import (
     STRATEGIES,
@@ -38,6 +38,7 @@ __all__ = [
     "Spectrum",
     "SpectrumPlans",
     "all_plans",
+    "breakpoint_plan",
     "canonical_plan",
     "canonical_student",
     "compare",
@@ -45,6 +46,7 @@ __all__ = [
     "count_merges",
     "decision_table",
     "evaluate",
+    "extreme_products",
     "flow_map",
     "jump_then_boot",
     "marginal_variance",

@@ -22,9 +22,9 @@ MOST_NUMBERS, MOST_AXES = 2**28, 2**13  # 2 GiB of float64, and minutes of linea
 class Spectrum:
     """Mean, principal axes and variances of n samples in d dimensions; r = min(n, d)."""
 
-    lam: np.ndarray  # (d,), falling; 0 where the samples do not vary
-    mean: np.ndarray  # (d,)
-    axes: np.ndarray  # (r, d), orthonormal rows; row k is the axis of lam[k]
+    lam: np.ndarray  #: (d,), falling; 0 where the samples do not vary
+    mean: np.ndarray  #: (d,)
+    axes: np.ndarray  #: (r, d), orthonormal rows; row k is the axis of lam[k]
 
     def coordinates(self, data) -> np.ndarray:
         """Along the principal axes: data (n, …) of d numbers a sample becomes (n, r).

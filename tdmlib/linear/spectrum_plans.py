@@ -18,9 +18,9 @@ class SpectrumPlans:
     `separate` ≤ `best.error` ≤ each of `strategies`, where all plans are certified.
     """
 
-    strategies: dict[str, float]  # of the four canonical plans
-    best: PlanResult  # the best plan found for all coordinates together
-    each: PlanBatch  # a plan of its own for every coordinate, shape of λ
+    strategies: dict[str, float]  #: of the four canonical plans
+    best: PlanResult  #: the best plan found for all coordinates together
+    each: PlanBatch  #: a plan of its own for every coordinate, shape of λ
 
     @property
     def separate(self) -> float:

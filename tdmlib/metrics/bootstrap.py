@@ -9,6 +9,8 @@ import numpy as np
 from tdmlib.metrics.frechet import frechet_distance
 from tdmlib.metrics.kid import across, classes_of, within
 
+__all__ = ["frechet_gap", "interval", "kernel_gap"]
+
 
 def resampled_rows(labels, rng: np.random.Generator) -> np.ndarray:
     """Row numbers drawn with replacement, as many of each class as `labels` (n,) has."""

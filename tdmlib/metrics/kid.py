@@ -4,6 +4,8 @@ import numpy as np
 
 from tdmlib.errors import InputError
 
+__all__ = ["kernel_distance", "within"]
+
 WIDE = 128  # features beyond which d³ numbers are too many
 
 

@@ -11,6 +11,8 @@ from tdmlib.metrics.kid import classes_of, kernel_distance
 from tdmlib.metrics.neighbours import closer_to_training
 from tdmlib.metrics.swd import sliced_wasserstein
 
+__all__ = ["class_variance", "digits_floor", "digits_report"]
+
 
 def check_images(images) -> Tensor:
     """Images as float32 (n, 1, 8, 8), n ≥ 50; flat rows of 64 are reshaped.
@@ -42,7 +44,8 @@ def digits_report(images, labels: Tensor | None = None) -> dict[str, float]:
 
     `images` (n, 1, 8, 8) in [−1, 1]; with `labels` (n,), a fixed number of each class, also the
     share that the classifier reads as asked and the variance within classes.
-    Raises InputError as `check_images`, for labels of another shape, or for a class of one image.
+    Raises InputError for fewer than 50 images, other shapes, NaN or pixels beyond ±10, for labels
+    of another shape, and for a class of one image.
     """
     images = check_images(images)
     if labels is not None:

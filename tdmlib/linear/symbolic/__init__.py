@@ -31,6 +31,7 @@ from tdmlib.linear.symbolic.phases import (
 )
 from tdmlib.linear.symbolic.students import student_flow, student_rates
 
+#: All of them, in the order of the book.
 DERIVATIONS = (
     optimal_denoiser,
     ddim_step,

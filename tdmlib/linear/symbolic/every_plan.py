@@ -27,8 +27,8 @@ def certificates(phase: str, T: int, budget: str = "merge") -> dict[MergePlan, s
 
     `phase` "below" puts A_j = 1/(1 + y_j) for j < T, "above" A_j = 1 + y_j. `budget` "merge" puts
     γ_j = 1/(1 + g_j) and BOOT is the best below, vanilla above; "total" gives each merge (i, j] a
-    time of its own, γ = 1/(1 + g_ij), and vanilla, the best in either phase, the time of all merges
-    at T. That the best does not lie on the other side of P is asserted too.
+    time of its own, γ = 1/(1 + g_{ij}), and vanilla, the best in either phase, the time of all
+    merges at T. That the best does not lie on the other side of P is asserted too.
     """
     above, total = phase == "above", budget == "total"
     vanilla = canonical_plan("vanilla", T)
