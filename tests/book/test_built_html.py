@@ -45,6 +45,8 @@ def test_every_link_within_the_book_ends_somewhere(html):
         for link in soup.select("article a[href]"):
             path, _, anchor = link["href"].partition("#")
             target = (page.parent / path).resolve() if path else page
+            if target.stem == "explorer" and "=" in anchor:
+                continue  # a state of the explorer, see test_explorer.py
             if anchor and target in ids and anchor not in ids[target]:
                 lost.append((page.name, link["href"]))
     assert lost == []

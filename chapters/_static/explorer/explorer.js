@@ -188,12 +188,12 @@ const Explorer = (() => {
   const draw = {
     phases: Panels.phases($("phases"), (lam, s) => change({ lam: rounded(lam, 4), s: rounded(s, 3) })),
     plan: Panels.arcs($("plan")),
-    errors: Panels.errors($("errors"), "W₂ error (log scale)"),
+    errors: Panels.errors($("errors"), "W₂ error (log scale)", -12),
     range: Panels.spread($("range")),
     ellipse: Panels.ellipse($("ellipse")),
     spectrum: Panels.spectrum($("spectrum")),
     jumps: Panels.jumps($("jumps"), (m) => change({ m })),
-    losses: Panels.errors($("losses"), "W₂ error over standard deviation (log scale)"),
+    losses: Panels.errors($("losses"), "W₂ error over standard deviation (log scale)", -5),
     jump: Panels.arcs($("jump")),
   };
   const rounded = (value, digits) => Number(value.toPrecision(digits));
@@ -209,23 +209,24 @@ const Explorer = (() => {
     const begin = performance.now(), one = state.view === "one";
     frame = 0;
     for (const part of root.querySelectorAll("[data-view]")) part.hidden = part.dataset.view !== state.view;
-    showControls();
+    const more = one && trace(state.T);
     shown = one ? compute(4) : computeSpectrum();
+    showControls();
     if (one) drawOne();
     else drawSpectrum();
     $("summary").textContent = one ? sayOne() : saySpectrum();
     if (root.querySelector("details").open) showTable();
     took = performance.now() - begin;
-    if (one && trace(state.T)) frame ||= requestAnimationFrame(update);
+    if (more) frame ||= requestAnimationFrame(update);
   }
 
   /** Controls follow the state, except one that is being typed in. */
   function showControls() {
-    const { view, lam, T, s, data } = state, m = Math.min(state.m ?? 0, T - 2);
+    const { view, lam, T, s, data } = state, m = shown.m ?? 0;
     const place = { lam: Math.round(1000 * placeOfLam(lam)), T, s: Math.round(100 * (Math.log10(s) + 2)), m };
     root.querySelector(`[name=view][value=${view}]`).checked = true;
     $("m").max = T - 2;
-    for (const [name, value] of Object.entries({ lam, T, s, m: shown && state.m === null ? shown.m ?? m : m })) {
+    for (const [name, value] of Object.entries({ lam, T, s, m })) {
       const range = $(name), exact = $(`${name}-exact`);
       range.value = name === "m" ? value : place[name];
       range.setAttribute("aria-valuetext", `${NAMES[name]} = ${text(value)}`);
@@ -343,6 +344,7 @@ const Explorer = (() => {
 
   for (const [name, color] of Object.entries(colors)) root.style.setProperty(`--${name}`, color);
   $("data").append(...[...Object.keys(spectra), "own"].map((name) => new Option(name === "own" ? "your own numbers" : name, name)));
+  root.querySelector("details").open = matchMedia("(min-width: 1000px)").matches;
   listen();
   restore();
   cancelAnimationFrame(frame);

@@ -15,7 +15,6 @@ const Panels = (() => {
     sequential_boot: "M-5.6-4.4h11.2L0 5.8z",
     best: "M0-7.5 1.8-2.3 7.2-2.3 2.8 1 4.4 6.2 0 3-4.4 6.2-2.8 1-7.2-2.3-1.8-2.3z",
   };
-  const SMALLEST = 1e-12, LARGEST = 10; // of the axis of errors
 
   // ---- scales and numbers
 
@@ -34,12 +33,12 @@ const Panels = (() => {
   const lamAtPlace = (place) =>
     1.2 * Math.exp(0.12 * Math.sinh(places[0] + place * (places[1] - places[0])));
 
-  /** A number as text: at most `digits` of them, no zeros behind, a true minus sign. */
+  /** A number as text: `digits` of them, with a true minus sign. */
   function text(value, digits = 4) {
     if (value === 0) return "0";
     const size = Math.abs(value), plain = size >= 1e-3 && size < 1e5;
     const short = plain ? String(Number(value.toPrecision(digits)))
-      : value.toExponential(digits - 1).replace(/\.?0*e/, "e").replace("e+", "e");
+      : value.toExponential(digits - 1).replace("e+", "e");
     return short.replaceAll("-", "−");
   }
 
@@ -170,14 +169,15 @@ const Panels = (() => {
     };
   }
 
-  /** Rows of [name, label, error] on a logarithmic axis; `best` marks the last. */
-  function errors(svg, title) {
-    const at = scale(SMALLEST, LARGEST, LEFT, RIGHT, Math.log10), bottom = 176;
-    bottomAxis(svg, bottom, title)(range(-12, 1).map((k) => [at(10 ** k), k % 3 ? "" : power(k)]));
+  /** Rows of [name, label, error, text] on a logarithmic axis that begins at 10^`first`. */
+  function errors(svg, title, first) {
+    const least = 10 ** first, most = 10, at = scale(least, most, LEFT, RIGHT, Math.log10), bottom = 176;
+    const every = Math.ceil(-first / 5);
+    bottomAxis(svg, bottom, title)(range(first, 1).map((k) => [at(10 ** k), k % every ? "" : power(k)]));
     const bars = add(svg, "g", { class: "stroke" }), marks = add(svg, "g");
     const names = add(svg, "g", { class: "name" }), values = add(svg, "g", { class: "value" });
     return (rows) => {
-      const y = (k) => 26 + 33 * k, end = rows.map(([, , error]) => at(clamp(error, SMALLEST, LARGEST)));
+      const y = (k) => 26 + 33 * k, end = rows.map(([, , error]) => at(clamp(error, least, most)));
       fill(bars, "path", rows.map(([name], k) => ({ style: ink(name), d: `M${LEFT} ${y(k)}H${end[k].toFixed(2)}` })));
       fill(marks, "path", rows.map(([name], k) => ({ style: ink(name), d: SHAPES[name], transform: move(end[k], y(k)) })));
       fill(names, "text", rows.map(([, label], k) => ({ x: LEFT, y: y(k) - 10, text: label })));
@@ -225,7 +225,7 @@ const Panels = (() => {
     add(svg, "path", { class: "axis", d: [...labelled, ...others].map((lam, k) => `M${x(lam).toFixed(2)} ${y1}v${k < labelled.length ? 5 : 3}`).join("") });
     add(svg, "text", { class: "title", x: (x0 + x1) / 2, y: y1 + 33, text: "variance λ (log scale, stretched about 1.2)" });
     add(svg, "text", { class: "title", transform: `translate(10 ${(y0 + y1) / 2}) rotate(-90)`, text: "training time s" });
-    const cross = add(svg, "path", { class: "muted" }), marker = add(svg, "circle", { class: "marker", r: 6.5 });
+    const cross = add(svg, "path", { class: "muted" }), marker = add(svg, "circle", { class: "marker", r: 8.5 });
     const handle = add(svg, "circle", { class: "handle", r: 24 });
     draggable(svg, handle, (px, py) => {
       const s = Math.exp(scale(y1, y0, Math.log(0.01), Math.log(10))(clamp(py, y0, y1)));
@@ -243,11 +243,9 @@ const Panels = (() => {
       set(down, { d: enough ? line([[b, downs[0][1]], ...downs, [b, downs.at(-1)[1]]]) : "" });
       set(borders, { d: `M${a} ${y0}V${y1}M${b} ${y0}V${y1}` });
       fill(names, "text", [
-        { x: ((x0 + a) / 2).toFixed(2), y: 60, text: "BOOT" },
-        { x: ((b + x1) / 2).toFixed(2), y: 60, text: "vanilla" },
-        { x: a.toFixed(2), y: 14, text: `λ_BOOT ${text(boundaries[0])}` },
-        { x: b.toFixed(2), y: 14, text: `λ_van ${text(boundaries[1])}` },
-      ].slice(0, b - a > 80 ? 4 : 3));
+        { x: a.toFixed(2), y: 14, text: `BOOT up to ${text(boundaries[0])}` },
+        { x: b.toFixed(2), y: 14, text: `vanilla from ${text(boundaries[1])}` },
+      ].slice(0, b - a > 110 ? 2 : 1));
       const [px, py] = [x(lam), y(clamp(s, 0.01, 10))];
       set(cross, { d: `M${px} ${y0}V${y1}M${x0} ${py}H${x1}` });
       for (const circle of [marker, handle]) set(circle, { cx: px.toFixed(2), cy: py.toFixed(2) });
@@ -282,7 +280,7 @@ const Panels = (() => {
       ]);
       fill(names, "text", [
         { x: RIGHT - 6, y: (van - 6).toFixed(2), "text-anchor": "end", text: "vanilla" },
-        { x: x0 + 6, y: (boot + 14).toFixed(2), "text-anchor": "start", text: "sequential BOOT" },
+        { x: x0 + 6, y: y1 - 7, "text-anchor": "start", text: "sequential BOOT" },
       ]);
     };
   }
@@ -295,7 +293,7 @@ const Panels = (() => {
     add(svg, "path", { class: "axis", d: `M${x0} ${y0}V${y1}H${RIGHT}` });
     const ticks = add(svg, "g", { class: "tick" }), curve = add(svg, "path", { class: "stroke", style: ink("data") });
     const ends = add(svg, "g"), cross = add(svg, "path", { class: "muted" });
-    const marker = add(svg, "circle", { class: "marker", r: 6.5 });
+    const marker = add(svg, "circle", { class: "marker", r: 8.5 });
     const handle = add(svg, "circle", { class: "handle", r: 24 });
     add(svg, "text", { class: "title", x: (x0 + RIGHT) / 2, y: y1 + 31, text: "level m where the jump lands" });
     add(svg, "text", { class: "title", transform: `translate(10 ${(y0 + y1) / 2}) rotate(-90)`, text: "loss (log scale)" });
