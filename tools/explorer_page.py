@@ -7,7 +7,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-SCRIPTS = ("linear.js", "panels.js", "explorer.js")  # each uses those before it
+# Each uses those before it.
+SCRIPTS = ("linear", "planning", "drawing", "panels", "address", "words", "explorer")
 
 # The theme's scroll spy names a class that its table of contents no longer has, and so takes every
 # link on a page for an entry. A link to a state of the explorer, #lam=1.08&T=32, is none.
@@ -19,8 +20,8 @@ def add_files(app: Sphinx, page: str, template: str, context: dict[str, Any], do
     app.add_js_file(None, body=SPY)
     if page == "chapters/explorer":
         app.add_css_file("explorer/explorer.css")
-        for script in SCRIPTS:  # before MathJax, which takes long and is deferred, too
-            app.add_js_file(f"explorer/{script}", priority=100, loading_method="defer")
+        for name in SCRIPTS:  # before MathJax, which takes long and is deferred, too
+            app.add_js_file(f"explorer/{name}.js", priority=100, loading_method="defer")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

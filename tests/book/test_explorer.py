@@ -48,11 +48,11 @@ DRAG = """async () => {
 
 # For each (T, λ, s); a λ of null stands for one amid the plans whose errors can cancel.
 COMPUTE = """points => points.map(([T, lam, s]) => {
-    const middle = () => Math.sqrt(Linear.crossings(T, s).reduce((a, b) => a * b));
+    const middle = () => Math.sqrt(Planning.crossings(T, s).reduce((a, b) => a * b));
     const given = Linear.problem(Linear.cosine(T), lam ?? middle(), s);
     const arities = ({parts}) => [...parts.flatMap(arities), parts.length];
     const canonical = Linear.STRATEGIES.map(name => Linear.canonicalPlan(name, T));
-    const best = Linear.optimalPlan(given);
+    const best = Planning.optimalPlan(given);
     return {
         T, s, lam: given.lam, target: given.target,
         steps: [...given.steps], gamma: [...given.gamma],
@@ -175,7 +175,7 @@ def test_the_borders_in_the_mixed_phase_are_where_signs_change(page: Page, T, s)
     """Left of the first all plans err upward, right of the second all downward; for every λ."""
     schedule = cosine(T)
     boot, van = phase_boundaries(schedule)
-    borders = page.evaluate("([T, s]) => Linear.crossings(T, s)", [T, s])
+    borders = page.evaluate("([T, s]) => Planning.crossings(T, s)", [T, s])
     width = (van / boot) ** (1 / 1000)  # what the bisection leaves
     lam = np.geomspace(boot * 1.001, van / 1.001, 200)
     steps, gamma = step_operators(schedule, lam), residual(schedule, lam, s)
@@ -248,7 +248,8 @@ def test_the_keyboard_moves_it_and_words_say_so(page: Page) -> None:
 
 def test_the_address_is_the_state(browser: Browser, site: str) -> None:
     visit = Visit(browser, site, 1280)
-    page = visit.open(f"{PAGE}#lam=2&T=17&s=0.05")
+    page = visit.page
+    page.goto(f"{site}/{PAGE}#lam=2&T=17&s=0.05")
     assert page.evaluate("[Explorer.state.lam, Explorer.state.T, Explorer.state.s]") == [
         2,
         17,
@@ -320,7 +321,8 @@ def test_the_marker_can_be_dragged(page: Page) -> None:
 
 def test_on_a_phone(browser: Browser, site: str) -> None:
     phone = Visit(browser, site, 360, has_touch=True, is_mobile=True, reduced_motion="reduce")
-    page = phone.open(PAGE)
+    page = phone.page
+    page.goto(f"{site}/{PAGE}")
     for state in ("#lam=0.01&T=64&s=0.01", "#view=spectrum&data=own&own=100,1e-9,0&T=2"):
         at(page, state)
         assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
@@ -371,7 +373,8 @@ def test_links_in_the_book_lead_to_states(page: Page, html: Path) -> None:
 
 def test_it_works_from_a_file(browser: Browser, html: Path) -> None:
     visit = Visit(browser, html.as_uri(), 1280)
-    page = visit.open(f"{PAGE}#lam=2&T=32&s=6.4")
+    page = visit.page
+    page.goto(f"{visit.site}/{PAGE}#lam=2&T=32&s=6.4")
     assert page.inner_text("#x-plan-title") == "The best plan: none of the four, 2 merges"
     page.locator("#x-s").press("ArrowLeft")
     page.wait_for_function("() => location.hash === '#lam=2&T=32&s=6.31'")

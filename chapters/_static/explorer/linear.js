@@ -1,6 +1,6 @@
 /**
- * Part I of the book on one page: what `tdmlib/linear` does for the cosine schedule, with the
- * teacher's composite operator as the reference. tests/book/test_explorer.py compares the two.
+ * Operators and merge plans: what `tdmlib/linear` does for the cosine schedule, with the teacher's
+ * composite operator as the reference. tests/book/test_explorer.py compares the two.
  *
  * Level t = 0 is clean, t = T is noise. Arrays over the steps hold that of A_t in entry t − 1.
  */
@@ -8,7 +8,6 @@
 
 const Linear = (() => {
   const STRATEGIES = ["vanilla", "progressive", "sequential_consistency", "sequential_boot"];
-  const EXHAUSTIVE = 9; // steps up to which all plans are tried
 
   /**
    * α_t = cos(πt/2T) and σ_t = sin(πt/2T), exact at both ends; so ‖v_T‖ = 1.
@@ -46,7 +45,13 @@ const Linear = (() => {
   /** One variance: its operators, and the teacher's composite P = A_1 ⋯ A_T (Def. 2.1). */
   function problem(schedule, lam, s) {
     const steps = stepOperators(schedule, lam);
-    return { T: schedule.T, lam, steps, gamma: residuals(schedule, lam, s), target: product(steps) };
+    return {
+      T: schedule.T,
+      lam,
+      steps,
+      gamma: residuals(schedule, lam, s),
+      target: product(steps),
+    };
   }
 
   /**
@@ -56,7 +61,10 @@ const Linear = (() => {
    */
   function phaseBoundaries(T) {
     const step = Math.PI / (2 * T);
-    const rho = Array.from({ length: T - 1 }, (_, k) => Math.tan((k + 1) * step) / Math.tan((k + 0.5) * step));
+    const rho = Array.from(
+      { length: T - 1 },
+      (_, k) => Math.tan((k + 1) * step) / Math.tan((k + 0.5) * step),
+    );
     return [Math.min(...rho), Math.max(...rho)];
   }
 
@@ -73,7 +81,8 @@ const Linear = (() => {
     switch (name) {
       case "vanilla":
         return merged(steps);
-      case "progressive": { // in pairs, stage by stage; an odd one out waits
+      case "progressive": {
+        // in pairs, stage by stage; an odd one out waits
         let stage = steps;
         while (stage.length > 1) {
           const pairs = [];
@@ -123,239 +132,18 @@ const Linear = (() => {
 
   /** Two plans are the same tree when they make the same merges. */
   function samePlan(one, other) {
-    const spans = (plan) => merges(plan).map(({ i, j }) => `${i}-${j}`).sort().join();
+    const spans = (plan) =>
+      merges(plan)
+        .map(({ i, j }) => `${i}-${j}`)
+        .sort()
+        .join();
     return spans(one) === spans(other);
-  }
-
-  /**
-   * The largest, or smallest, operator of any plan on each interval (i, j], in O(T³), Thm. 4.1:
-   * a merge increases in L and in R, so the extreme one joins the extreme R on (m, j] with the
-   * extreme product L of sub-plans on (i, m], for the best cut m.
-   */
-  class Extreme {
-    constructor({ T, steps, gamma }, largest) {
-      const width = (this.width = T + 1), sign = (this.sign = largest ? 1 : -1);
-      const plans = (this.plans = new Float64Array(width * width)); // (i, j] at i · width + j
-      const products = (this.products = new Float64Array(width * width));
-      Object.assign(this, { T, gamma });
-      for (let t = 1; t <= T; t++) {
-        plans[(t - 1) * width + t] = products[(t - 1) * width + t] = steps[t - 1];
-      }
-      for (let n = 2; n <= T; n++) {
-        for (let i = 0, j = n; j <= T; i++, j++) {
-          const g = gamma[j - 1], at = i * width;
-          let plan = -Infinity, row = -Infinity;
-          for (let m = i + 1; m < j; m++) {
-            const left = products[at + m], right = plans[m * width + j] * sign;
-            plan = Math.max(plan, right * (left + g * (1 - left)));
-            row = Math.max(row, right * left);
-          }
-          plans[at + j] = plan * sign;
-          products[at + j] = Math.max(plan, row) * sign;
-        }
-      }
-    }
-
-    /** The extreme operator of all plans over all steps. */
-    get operator() {
-      return this.plans[this.T];
-    }
-
-    /** A plan that attains it. */
-    plan(i = 0, j = this.T) {
-      if (j - i === 1) return step(j);
-      const m = this.#cut(i, j, this.gamma[j - 1]);
-      return merged([this.plan(m, j), ...this.#row(i, m)]);
-    }
-
-    /** The plans whose product is extreme on (i, j], noisiest first. */
-    #row(i, j) {
-      const at = i * this.width + j;
-      if (this.products[at] === this.plans[at]) return [this.plan(i, j)];
-      const m = this.#cut(i, j, 0);
-      return [this.plan(m, j), ...this.#row(i, m)];
-    }
-
-    /** The best place to cut (i, j]; a merge that leaves γ = 0 is the plain product. */
-    #cut(i, j, gamma) {
-      let best = -Infinity, cut = i + 1;
-      for (let m = i + 1; m < j; m++) {
-        const right = this.plans[m * this.width + j];
-        const value = this.sign * merge(this.products[i * this.width + m], right, gamma);
-        if (value > best) [best, cut] = [value, m];
-      }
-      return cut;
-    }
-  }
-
-  /**
-   * A search for a target within the range of all plans, where errors of opposite sign can cancel.
-   * Each interval keeps `cap` operators, evenly over their range, with both ends and the teacher's
-   * neighbours on either side; all of them if `cap` is infinite, and then it is exact.
-   */
-  class Search {
-    constructor({ T, steps, gamma }, cap) {
-      Object.assign(this, { T, steps, gamma, cap });
-      this.plans = steps.reduce((table) => [...table, []], [[]]); // [i][j]: {values, parts}
-      this.rows = this.plans.map(() => []);
-      for (let n = 1; n < T; n++) {
-        for (let i = 0, j = n; j <= T; i++, j++) {
-          const teacher = product(steps.subarray(i, j));
-          const plans = (this.plans[i][j] = this.#keep(this.#allPlans(i, j), teacher));
-          if (j < T) this.rows[i][j] = this.#keep(this.#allRows(i, j, plans), teacher);
-        }
-      }
-    }
-
-    /** The plan over all steps whose operator is closest to `target`; neither side is thinned. */
-    nearest(target) {
-      const g = this.gamma[this.T - 1];
-      let least = Infinity, best;
-      for (let m = 1; m < this.T; m++) {
-        const rows = this.#allRows(0, m, this.#allPlans(0, m)), plans = this.#allPlans(m, this.T);
-        const ascending = rows.values.slice().sort();
-        for (let k = 0; k < plans.values.length; k++) {
-          const right = plans.values[k];
-          const wanted = (target / right - g) / (1 - g);
-          const above = Math.min(firstAtLeast(ascending, wanted), ascending.length - 1);
-          for (let near = Math.max(above - 1, 0); near <= above; near++) {
-            const error = Math.abs(merge(ascending[near], right, g) - target);
-            if (error < least) [least, best] = [error, { rows, plans, left: ascending[near], k }];
-          }
-        }
-      }
-      const { rows, plans, left, k } = best;
-      return merged([...plans.parts(k), ...rows.parts(rows.values.indexOf(left))]);
-    }
-
-    /** Every merge on (i, j] of what the intervals inside have kept. */
-    #allPlans(i, j) {
-      if (j - i === 1) return { values: this.steps.subarray(i, j), parts: () => [step(j)] };
-      const g = this.gamma[j - 1], { values, parts } = this.#pairs(i, j, g, 1 - g);
-      return { values, parts: (k) => [merged(parts(k))] };
-    }
-
-    /** `plans`, one of them or several side by side. */
-    #allRows(i, j, plans) {
-      const count = plans.values.length, products = this.#pairs(i, j, 0, 1);
-      const values = new Float64Array(count + products.values.length);
-      values.set(plans.values);
-      values.set(products.values, count);
-      return { values, parts: (k) => (k < count ? plans.parts(k) : products.parts(k - count)) };
-    }
-
-    /** R · (offset + slope · L) for every row L and plan R that meet within (i, j]. */
-    #pairs(i, j, offset, slope) {
-      const cuts = [];
-      let size = 0;
-      for (let m = i + 1; m < j; m++) {
-        const left = this.rows[i][m], right = this.plans[m][j];
-        cuts.push({ left, right, first: size });
-        size += left.values.length * right.values.length;
-      }
-      const values = new Float64Array(size);
-      let k = 0;
-      for (const { left, right } of cuts) {
-        for (let b = 0; b < right.values.length; b++) {
-          for (let a = 0; a < left.values.length; a++) {
-            values[k++] = right.values[b] * (offset + slope * left.values[a]);
-          }
-        }
-      }
-      const parts = (place) => {
-        const { left, right, first } = cuts.findLast((cut) => cut.first <= place);
-        const n = left.values.length, a = (place - first) % n, b = Math.floor((place - first) / n);
-        return [...right.parts(b), ...left.parts(a)];
-      };
-      return { values, parts };
-    }
-
-    #keep(all, teacher) {
-      const { values, parts } = all, { cap } = this;
-      const chosen = values.length > cap ? spread(values, teacher, cap) : [...values.keys()];
-      const kept = Float64Array.from(chosen, (k) => values[k]);
-      return { values: kept, parts: (k) => parts(chosen[k]) };
-    }
-  }
-
-  /** The first place in an ascending array whose value is not below `wanted`. */
-  function firstAtLeast(ascending, wanted) {
-    let low = 0, high = ascending.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (ascending[middle] < wanted) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  /** Places of both ends, of the neighbours of `teacher`, and of `cap` − 4 values between. */
-  function spread(values, teacher, cap) {
-    let low = 0, high = 0, below = -1, above = -1;
-    for (let k = 0; k < values.length; k++) {
-      const value = values[k];
-      if (value < values[low]) low = k;
-      if (value > values[high]) high = k;
-      if (value <= teacher && (below < 0 || value > values[below])) below = k;
-      if (value >= teacher && (above < 0 || value < values[above])) above = k;
-    }
-    const cells = new Int32Array(cap - 4).fill(-1), width = values[high] - values[low];
-    if (cells.length && width) {
-      for (let k = 0; k < values.length; k++) {
-        const cell = Math.floor(((values[k] - values[low]) / width) * cells.length);
-        cells[Math.min(cell, cells.length - 1)] = k;
-      }
-    }
-    return [...new Set([...cells, low, high, below, above])].filter((k) => k >= 0);
-  }
-
-  /**
-   * The best plan for one variance, the range of all plans, and what is certain.
-   *
-   * proof: "theorem" (4.2 or 4.3), "range" (the target lies outside, so the nearer end is best),
-   * "exhaustive" (all plans tried), "rounding" (no error left), null (a heuristic's).
-   * @param {number} cap how many operators the heuristic keeps of an interval, 4 or more
-   */
-  function optimalPlan(given, cap = 4) {
-    const { T, lam, target } = given, [boot, van] = phaseBoundaries(T);
-    const ends = [false, true].map((largest) => new Extreme(given, largest));
-    const bounds = ends.map((end) => end.operator);
-    const found = (plan, proof) => {
-      const operator = evaluate(plan, given);
-      return { plan, operator, error: Math.abs(operator - target), proof, bounds };
-    };
-    if (lam <= boot) return found(canonicalPlan("sequential_boot", T), "theorem");
-    if (lam >= van) return found(canonicalPlan("vanilla", T), "theorem");
-    if (target <= bounds[0]) return found(ends[0].plan(), "range");
-    if (target >= bounds[1]) return found(ends[1].plan(), "range");
-    if (T <= EXHAUSTIVE) return found(new Search(given, Infinity).nearest(target), "exhaustive");
-    const plans = [new Search(given, cap).nearest(target), ...STRATEGIES.map((name) => canonicalPlan(name, T))];
-    const best = plans.map((plan) => found(plan, null)).reduce((a, b) => (b.error < a.error ? b : a));
-    const exact = best.error <= 4 * T * Number.EPSILON * target; // what rounding alone can leave
-    return { ...best, proof: exact ? "rounding" : null };
-  }
-
-  /**
-   * Between the phase boundaries, the λ up to which all plans err upward, and the λ from which all
-   * err downward: there the smallest, and the largest, operator crosses the teacher's. Found by
-   * bisection, to a thousandth of the way.
-   */
-  function crossings(T, s) {
-    const schedule = cosine(T), boundaries = phaseBoundaries(T);
-    return [false, true].map((largest) => {
-      let [low, high] = boundaries;
-      for (let k = 0; k < 10; k++) {
-        const middle = Math.sqrt(low * high), given = problem(schedule, middle, s);
-        if (new Extreme(given, largest).operator > given.target) low = middle;
-        else high = middle;
-      }
-      return high;
-    });
   }
 
   /** The operators of `jumpThenBoot(m, T)` for m = 0 … T − 2, in O(T). */
   function jumps({ T, steps, gamma }) {
-    const g = gamma[T - 1], operators = new Float64Array(T - 1);
+    const g = gamma[T - 1];
+    const operators = new Float64Array(T - 1);
     let jump = 1; // P_{m, T−1}
     for (let m = T - 2; m >= 0; m--) {
       jump *= steps[m];
@@ -374,8 +162,10 @@ const Linear = (() => {
    * @returns {{strategies: Object<string, number>, jumps: Float64Array}} jumps: over m
    */
   function spectrumErrors(T, lams, s) {
-    const schedule = cosine(T), plans = STRATEGIES.map((name) => canonicalPlan(name, T));
-    const squares = new Float64Array(plans.length), jumpSquares = new Float64Array(T - 1);
+    const schedule = cosine(T);
+    const plans = STRATEGIES.map((name) => canonicalPlan(name, T));
+    const squares = new Float64Array(plans.length);
+    const jumpSquares = new Float64Array(T - 1);
     for (const lam of lams) {
       const one = problem(schedule, lam, s);
       plans.forEach((plan, k) => (squares[k] += (evaluate(plan, one) - one.target) ** 2));
@@ -386,7 +176,22 @@ const Linear = (() => {
   }
 
   return {
-    STRATEGIES, cosine, stepOperators, residuals, problem, phaseBoundaries, canonicalPlan,
-    jumpThenBoot, evaluate, merges, samePlan, Extreme, optimalPlan, crossings, jumps, spectrumErrors,
+    STRATEGIES,
+    cosine,
+    stepOperators,
+    residuals,
+    merge,
+    product,
+    problem,
+    phaseBoundaries,
+    step,
+    merged,
+    canonicalPlan,
+    jumpThenBoot,
+    evaluate,
+    merges,
+    samePlan,
+    jumps,
+    spectrumErrors,
   };
 })();
