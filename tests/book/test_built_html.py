@@ -49,6 +49,8 @@ def test_every_link_within_the_book_ends_somewhere(pages):
             target = (page.parent / path).resolve() if path else page
             if OUTSIDE.match(path) or target.suffix != ".html":
                 continue
+            if target.stem == "explorer" and "=" in anchor:
+                continue  # a state of the explorer, see test_explorer.py
             if target not in ids or (anchor and anchor not in ids[target]):
                 lost.append((page.name, link["href"]))
     assert lost == []
