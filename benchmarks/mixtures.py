@@ -1,0 +1,171 @@
+"""The mixtures record: how far students of the one-step form are from merged steps, three seeds.
+
+    python benchmarks/mixtures.py [--quick]
+
+Writes data/results/mixtures.json; about a quarter of an hour on one core.
+"""
+
+import argparse
+from functools import partial
+
+import numpy as np
+import torch
+
+from tdmlib.linear import STRATEGIES, canonical_plan
+from tdmlib.metrics.swd import sliced_wasserstein
+from tdmlib.mixtures import GaussianMixture
+from tdmlib.nonlinear import (
+    MixtureTeacher,
+    amplification,
+    best_fit,
+    carry_out,
+    component_student,
+    distance_to_gradients,
+    mean_square,
+    random_mixture,
+    step_student,
+    train,
+    widened,
+)
+from tdmlib.records import write_record
+from tdmlib.schedules import cosine
+
+T, SEEDS = 8, (0, 1, 2)
+POINTS, TESTED, EVALUATIONS = 3000, 20_000, 80
+TIMES = (0.4, 1.6, 6.4, 25.6, 102.4)
+RADII = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+
+
+def root(student, z, target) -> float:
+    """(E‖student(z) − target‖²)^½."""
+    with torch.no_grad():
+        return float(mean_square(student, z, target).sqrt())
+
+
+def bend(z, target) -> float:
+    """How far the target is from its best affine fit."""
+    z = torch.cat([z, torch.ones_like(z[:, :1])], dim=1)
+    affine = torch.linalg.lstsq(z, target).solution
+    return float((target - z @ affine).square().sum(1).mean().sqrt())
+
+
+def missed(teacher: MixtureTeacher, k: int, seed: int, components: int | None = None) -> float:
+    """The share of the bend of P_{T−1−k, T−1} that the best student found misses, held out."""
+    mixture, j = teacher.mixture, T - 1
+    starts = [make(mixture, teacher.schedule, *ends) for make, ends in (
+        (step_student, (j, j - k)), (component_student, (j - k, j)),
+    )]  # fmt: skip
+    if components:
+        starts = [widened(start, components, seed) for start in starts]
+    z = teacher.marginal(POINTS, j, seed)
+    student = best_fit(starts, z, teacher.composite(z, j - k, j), EVALUATIONS)
+    z = teacher.marginal(TESTED, j, 1000 + seed)
+    target = teacher.composite(z, j - k, j)
+    return root(student, z, target) / bend(z, target)
+
+
+def proved(teacher: MixtureTeacher, k: int) -> list[float]:
+    """The same share for all gradient fields: lower and upper bound, d = 2."""
+    m, j = teacher.mixture, T - 1
+    plain = MixtureTeacher(
+        GaussianMixture(m.weights.numpy(), m.means.numpy(), m.covariances.numpy()), teacher.schedule
+    )
+    levels = teacher.schedule.alpha[j], teacher.schedule.sigma[j]
+    bounds = distance_to_gradients(
+        lambda z: plain.composite(z, j - k, j), plain.mixture, *levels, degree=18
+    )
+    z = teacher.marginal(TESTED, j, 0)
+    whole = bend(z, teacher.composite(z, j - k, j))
+    return [bound / whole for bound in bounds]
+
+
+def strategies(seed: int, times, points: int) -> dict:
+    """The L² error and the sliced W₂ of each strategy's student over the data's deviation.
+
+    Times: None trains by least squares. "family" is the closest student found from any of these.
+    """
+    teacher = MixtureTeacher(random_mixture(3, 2, seed), cosine(T))
+    z = teacher.marginal(TESTED, T, 1000 + seed)
+    target = teacher.composite(z)
+    spread = float(teacher.mixture.sample(TESTED).var(0).sum().sqrt())
+    found = {}
+
+    def judge(student) -> list[float]:
+        with torch.no_grad():
+            apart = sliced_wasserstein(student(z)[:5000], target[:5000], 128)
+        return [root(student, z, target) / spread, apart / spread]
+
+    for s in (*times, None):
+        students = {}
+        for name in STRATEGIES:
+            if s is None:
+                learn = lambda start, z, y: best_fit([start], z, y, EVALUATIONS)  # noqa: E731
+            else:
+                learn = partial(train, s=s, step=0.05)
+            plan = canonical_plan(name, T)
+            draw = partial(teacher.marginal, points, seed=seed)
+            students[name] = carry_out(plan, teacher, draw, learn)
+        found[str(s)] = {name: judge(student) for name, student in students.items()}
+        print(seed, s, found[str(s)], flush=True)
+    start = teacher.marginal(points, T, seed)
+    best = best_fit(students.values(), start, teacher.composite(start), 2 * EVALUATIONS)
+    found["family"] = judge(best)
+    print(seed, "family", found["family"], flush=True)
+    return found
+
+
+def amplified(radius: float, seed: int) -> dict:
+    """Three equal modes on a circle: what P_{0,4} makes of the best fit's error to P_{4,8}."""
+    angle = 2 * np.pi * (np.arange(3) / 3 + np.random.default_rng(seed).uniform())
+    means = radius * torch.from_numpy(np.stack([np.cos(angle), np.sin(angle)], axis=1))
+    one = torch.eye(2, dtype=means.dtype).expand(3, 2, 2)
+    mixture = GaussianMixture(torch.ones(3, dtype=means.dtype), means, 0.3**2 * one)
+    teacher = MixtureTeacher(mixture, cosine(T))
+    z = teacher.marginal(POINTS // 2, T, seed)
+    start = step_student(mixture, teacher.schedule, T, T // 2)
+    student = best_fit([start], z, teacher.composite(z, T // 2), EVALUATIONS)
+    z = teacher.marginal(TESTED, T, 1000 + seed)
+    with torch.no_grad():
+        return amplification(teacher, teacher.composite(z, T // 2), student(z), T // 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    seeds = SEEDS[:1] if quick else SEEDS
+    steps, sizes, dims, wider = range(1, T), (2, 3, 4, 6), (1, 2, 3, 4), (3, 4, 6, 8)
+    if quick:
+        steps, sizes, dims, wider = (1, 2), (2,), (1,), (4,)
+
+    def over(values, measure) -> dict:
+        found = {}
+        for value in values:
+            found[str(value)] = [measure(value, seed) for seed in seeds]
+            print(value, found[str(value)], flush=True)
+        return found
+
+    def teacher(M: int, d: int, seed: int) -> MixtureTeacher:
+        return MixtureTeacher(random_mixture(M, d, seed), cosine(T))
+
+    numbers = {
+        "steps": over(steps, lambda k, seed: missed(teacher(3, 2, seed), k, seed)),
+        "steps_gradients": over(steps, lambda k, seed: proved(teacher(3, 2, seed), k)),
+        "components": over(sizes, lambda M, seed: missed(teacher(M, 2, seed), 4, seed)),
+        "components_gradients": over(sizes[1:], lambda M, seed: proved(teacher(M, 2, seed), 4)),
+        "dimension": over(dims, lambda d, seed: missed(teacher(3, d, seed), 4, seed)),
+        "student": over(wider, lambda M, seed: missed(teacher(3, 2, seed), 4, seed, M)),
+        "radius": over(RADII[:1] if quick else RADII, amplified),
+        "strategies": [strategies(s, TIMES[:1] if quick else TIMES, 2000) for s in seeds],
+    }
+    if not quick:
+        config = {
+            "T": T, "points": POINTS, "tested": TESTED, "evaluations": EVALUATIONS, "times": TIMES,
+            "radii": RADII,
+        }  # fmt: skip
+        print(f"wrote {write_record('mixtures', numbers, config=config, seeds=list(SEEDS))}")
+
+
+if __name__ == "__main__":
+    main()
