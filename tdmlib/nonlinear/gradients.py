@@ -1,8 +1,8 @@
 """How far a planar map is from every gradient field, and so from every exact step.
 
-Each exact step, of any data, is the gradient of a convex function. In L²(p) the plane's fields split
-at right angles into gradients ∇φ and fields ∇^⊥(pu)/p, ∇^⊥ = (−∂_2, ∂_1), which have no part in
-gradients: ∫ ∇φ · ∇^⊥(pu) = 0. Projecting on some of the second gives a lower bound, what projecting
+Each exact step, of any data, is the gradient of a convex function. In L²(p) the plane's fields
+split at right angles into gradients ∇φ and fields ∇^⊥(pu)/p, ∇^⊥ = (−∂_2, ∂_1), since
+∫ ∇φ · ∇^⊥(pu) = 0. Projecting on some of the second kind gives a lower bound, and what projecting
 on some of the first leaves an upper one.
 """
 
@@ -21,7 +21,7 @@ def distance_to_gradients(
     alpha: float,
     sigma: float,
     degree: int = 12,
-    points: int = 161,
+    points: int = 101,
 ) -> tuple[float, float]:
     """(lower, upper) bounds on the least (E‖field(z) − ∇φ(z)‖²)^½ over all φ, z = αx + σε.
 
