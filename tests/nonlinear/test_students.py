@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import newton
 
 from tdmlib.errors import InputError
 from tdmlib.linear import STRATEGIES, canonical_plan, evaluate
@@ -138,6 +139,29 @@ def test_two_bounds_enclose_the_distance_to_every_exact_step():
     z = teacher.marginal(20_000, 5)
     off = field(z) - MixtureTeacher(teacher.mixture, SCHEDULE.sub([0, 1, 3, 5])).step(z, 3)
     assert np.sqrt(np.square(off).sum(1).mean()) > fine[0]  # one gradient among all
+
+
+def test_poles_pile_up_where_a_merged_step_is_no_step():
+    """Two modes in d = 1, where a step is explicit: merged with the next it is not meromorphic."""
+    alpha, sigma, lam = cosine(8).alpha, cosine(8).sigma, 0.1
+    modes = GaussianMixture(np.ones(2), np.array([[1.0], [-1.0]]), np.full((2, 1, 1), lam))
+    rate = {t: alpha[t] / (alpha[t] ** 2 * lam + sigma[t] ** 2) for t in (5, 6)}
+
+    def step(z, t):
+        a, pull = sigma[t - 1] / sigma[t], rate[t] * sigma[t] ** 2 / alpha[t] * np.tanh(rate[t] * z)
+        return a * z + (alpha[t - 1] - a * alpha[t]) * (rate[t] * lam * z + pull)
+
+    x = np.linspace(-2, 2, 9)
+    teacher = MixtureTeacher(modes, cosine(8))
+    assert np.allclose(teacher.composite(x[:, None], 4, 6)[:, 0], step(step(x, 6), 5))
+    pole, apart = 0.5j * np.pi / rate[6], []
+    strength = step(pole + 1e-6, 6) * 1e-6
+    for n in (10, 100, 1000):
+        wanted = 1j * (n + 0.5) * np.pi / rate[5]
+        z = newton(lambda z, w=wanted: 1 / step(z, 6) - 1 / w, pole + strength / wanted, tol=1e-15)
+        assert abs(np.cosh(rate[5] * step(z, 6))) < 1e-6 * n  # a pole of tanh in the second step
+        apart.append(abs(z - pole))
+    assert np.allclose(np.array(apart) * (10.5, 100.5, 1000.5), apart[-1] * 1000.5, rtol=0.2)
 
 
 def test_bad_input_is_refused():
