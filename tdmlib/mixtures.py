@@ -66,6 +66,14 @@ class GaussianMixture:
         xp = array_namespace(self.means)
         return (self._axes * self._spectrum[:, None, :]) @ xp.matrix_transpose(self._axes)
 
+    def moments(self):
+        """Mean and covariance of the data, shapes (d,) and (d, d)."""
+        xp = array_namespace(self.means)
+        mean = xp.sum(self.weights[:, None] * self.means, axis=0)
+        off = self.means - mean
+        second = self.covariances + off[:, :, None] * off[:, None, :]
+        return mean, xp.sum(self.weights[:, None, None] * second, axis=0)
+
     def _components(self, z, alpha, sigma):
         """Principal coordinates and variances (B, M, d) and log w_m p_m(z), shape (B, M)."""
         xp = array_namespace(z)
@@ -120,10 +128,8 @@ class GaussianMixture:
         Second-order Tweedie: with σ > 0 the posterior mean has the Jacobian α/σ² Cov(x | z).
         """
         xp = array_namespace(z)
-        variance, weights = (
-            self._components(z, alpha, sigma)[1],
-            self.responsibilities(z, alpha, sigma),
-        )
+        variance = self._components(z, alpha, sigma)[1]
+        weights = self.responsibilities(z, alpha, sigma)
         left = self._spectrum * _level(xp, sigma, z) ** 2 / variance
         within = (self._axes * left[..., None, :]) @ xp.matrix_transpose(self._axes)
         means = self.component_means(z, alpha, sigma)

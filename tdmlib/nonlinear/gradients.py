@@ -33,11 +33,8 @@ def distance_to_gradients(
         raise InputError(f"d = {mixture.dim}: gradient fields are told apart in the plane, d = 2")
     degree = check_number("degree", degree, 1, whole=True)
     points = check_number("points", points, 2, whole=True)
-    mean = mixture.weights @ mixture.means
-    spread = np.einsum("m,mij->ij", mixture.weights, mixture.covariances) + np.einsum(
-        "m,mi,mj->ij", mixture.weights, mixture.means - mean, mixture.means - mean
-    )
-    scale = np.sqrt(alpha**2 * np.diag(spread) + sigma**2)
+    mean, covariance = mixture.moments()
+    scale = np.sqrt(alpha**2 * np.diag(covariance) + sigma**2)
     grid = np.stack(np.meshgrid(*[np.linspace(-8, 8, points)] * 2, indexing="ij"), -1)
     unit = grid.reshape(-1, 2)
     z = alpha * mean + scale * unit

@@ -74,17 +74,15 @@ class MixtureTeacher:
         unbounded in general, since x̂ jumps ever further along a gate.
         """
         a, b = self.coefficients(t)
-        mu, C = (np.asarray(x, dtype=np.float64) for x in (self.mixture.means,
-                                                           self.mixture.covariances))  # fmt: skip
+        means, C = (np.asarray(x) for x in (self.mixture.means, self.mixture.covariances))
         if not np.allclose(C, C[0], rtol=1e-9, atol=1e-12 * np.abs(C).max()):
             raise InputError("a bound on the slope needs components with one common covariance")
         alpha, sigma = self.schedule.alpha[t], self.schedule.sigma[t]
-        S = alpha**2 * C[0] + sigma**2 * np.eye(self.mixture.dim)
-        within = sigma**2 * np.linalg.eigvalsh(C[0])[-1]
-        within /= alpha**2 * np.linalg.eigvalsh(C[0])[-1] + sigma**2
-        apart = sigma**2 * np.linalg.solve(S, (mu[:, None] - mu).reshape(-1, mu.shape[1]).T)
-        widest = np.square(apart).sum(0).max()
-        return float(a + b * alpha / sigma**2 * (within + widest / 4))
+        lam, axes = np.linalg.eigh(C[0])
+        left = sigma**2 / (alpha**2 * lam + sigma**2)
+        apart = left * ((means[:, None] - means) @ axes)
+        within, between = (left * lam).max(), np.square(apart).sum(-1).max() / 4
+        return float(a + b * alpha / sigma**2 * (within + between))
 
     def marginal(self, n: int, t: int, seed: int = 0):
         """n samples of z_t = α_t x + σ_t ε, shape (n, d)."""
