@@ -1,12 +1,15 @@
 """The mixtures record: how far students of the one-step form are from merged steps, three seeds.
 
-    python benchmarks/mixtures.py [--quick]
+    python benchmarks/mixtures.py [--work runs/mixtures] [--quick]
 
-Writes data/results/mixtures.json; about a quarter of an hour on one core.
+Measures what is missing, so that an interrupted run goes on where it was; writes
+data/results/mixtures.json. About a quarter of an hour on one core.
 """
 
 import argparse
+import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,7 +34,7 @@ from tdmlib.records import write_record
 from tdmlib.schedules import cosine
 
 T, SEEDS = 8, (0, 1, 2)
-POINTS, TESTED, EVALUATIONS = 3000, 20_000, 80
+POINTS, PLAN_POINTS, TESTED, EVALUATIONS = 3000, 1000, 20_000, 80
 TIMES = (0.4, 1.6, 6.4, 25.6, 102.4)
 RADII = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 
@@ -79,7 +82,7 @@ def proved(teacher: MixtureTeacher, k: int) -> list[float]:
     return [bound / whole for bound in bounds]
 
 
-def strategies(seed: int, times, points: int) -> dict:
+def strategies(seed: int, times) -> dict:
     """The L² error and the sliced W₂ of each strategy's student over the data's deviation.
 
     Times: None trains by least squares. "family" is the closest student found from any of these.
@@ -103,11 +106,11 @@ def strategies(seed: int, times, points: int) -> dict:
             else:
                 learn = partial(train, s=s, step=0.05)
             plan = canonical_plan(name, T)
-            draw = partial(teacher.marginal, points, seed=seed)
+            draw = partial(teacher.marginal, PLAN_POINTS, seed=seed)
             students[name] = carry_out(plan, teacher, draw, learn)
         found[str(s)] = {name: judge(student) for name, student in students.items()}
         print(seed, s, found[str(s)], flush=True)
-    start = teacher.marginal(points, T, seed)
+    start = teacher.marginal(PLAN_POINTS, T, seed)
     best = best_fit(students.values(), start, teacher.composite(start), 2 * EVALUATIONS)
     found["family"] = judge(best)
     print(seed, "family", found["family"], flush=True)
@@ -131,38 +134,52 @@ def amplified(radius: float, seed: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path("runs/mixtures"))
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
-    quick = parser.parse_args().quick
+    arguments = parser.parse_args()
+    quick = arguments.quick
+    work = arguments.work / "quick" if quick else arguments.work
+    work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     seeds = SEEDS[:1] if quick else SEEDS
-    steps, sizes, dims, wider = range(1, T), (2, 3, 4, 6), (1, 2, 3, 4), (3, 4, 6, 8)
+    steps, sizes, dims, wider, radii = range(1, T), (2, 3, 4, 6), (1, 2, 3, 4), (3, 4, 6), RADII
     if quick:
-        steps, sizes, dims, wider = (1, 2), (2,), (1,), (4,)
+        steps, sizes, dims, wider, radii = (1, 2), (2, 3), (1,), (4,), RADII[:1]
 
-    def over(values, measure) -> dict:
-        found = {}
-        for value in values:
-            found[str(value)] = [measure(value, seed) for seed in seeds]
-            print(value, found[str(value)], flush=True)
-        return found
+    def kept(name: str, measure):
+        path = work / f"{name}.json"
+        if not path.exists():
+            path.write_text(json.dumps(measure()))
+            print(name, path.read_text(), flush=True)
+        return json.loads(path.read_text())
+
+    def over(name: str, values, measure) -> dict:
+        return {
+            str(value): [
+                kept(f"{name}_{value}_seed{seed}", partial(measure, value, seed)) for seed in seeds
+            ]
+            for value in values
+        }
 
     def teacher(M: int, d: int, seed: int) -> MixtureTeacher:
         return MixtureTeacher(random_mixture(M, d, seed), cosine(T))
 
     numbers = {
-        "steps": over(steps, lambda k, seed: missed(teacher(3, 2, seed), k, seed)),
-        "steps_gradients": over(steps, lambda k, seed: proved(teacher(3, 2, seed), k)),
-        "components": over(sizes, lambda M, seed: missed(teacher(M, 2, seed), 4, seed)),
-        "components_gradients": over(sizes[1:], lambda M, seed: proved(teacher(M, 2, seed), 4)),
-        "dimension": over(dims, lambda d, seed: missed(teacher(3, d, seed), 4, seed)),
-        "student": over(wider, lambda M, seed: missed(teacher(3, 2, seed), 4, seed, M)),
-        "radius": over(RADII[:1] if quick else RADII, amplified),
-        "strategies": [strategies(s, TIMES[:1] if quick else TIMES, 2000) for s in seeds],
+        "steps": over("steps", steps, lambda k, i: missed(teacher(3, 2, i), k, i)),
+        "steps_gradients": over("bound", steps, lambda k, i: proved(teacher(3, 2, i), k)),
+        "components": over("components", sizes, lambda M, i: missed(teacher(M, 2, i), 4, i)),
+        "dimension": over("dimension", dims, lambda d, i: missed(teacher(3, d, i), 4, i)),
+        "student": over("student", wider, lambda M, i: missed(teacher(3, 2, i), 4, i, M)),
+        "radius": over("radius", radii, amplified),
+        "strategies": [
+            kept(f"strategies_seed{i}", partial(strategies, i, TIMES[:1] if quick else TIMES))
+            for i in seeds
+        ],
     }
     if not quick:
         config = {
-            "T": T, "points": POINTS, "tested": TESTED, "evaluations": EVALUATIONS, "times": TIMES,
-            "radii": RADII,
+            "T": T, "points": POINTS, "points_of_plans": PLAN_POINTS, "tested": TESTED,
+            "evaluations": EVALUATIONS, "times": TIMES, "radii": RADII,
         }  # fmt: skip
         print(f"wrote {write_record('mixtures', numbers, config=config, seeds=list(SEEDS))}")
 

@@ -14,20 +14,33 @@ from tdmlib.nonlinear.students import GatedAffine
 
 
 def mean_square(student, z: Tensor, target: Tensor) -> Tensor:
-    """E‖student(z) − target‖² over the rows of z."""
+    """E‖student(z) − target‖² over the rows of z (B, d).
+
+    Raises InputError for a target of another shape or type than z.
+    """
+    if z.shape != target.shape or z.dtype != target.dtype:  # broadcasting would hide it
+        raise InputError(
+            f"target is {tuple(target.shape)}, {target.dtype}; expected that of z, "
+            f"{tuple(z.shape)}, {z.dtype}"
+        )
     return (student(z) - target).square().sum(1).mean()
 
 
 def best_fit(
     starts: Iterable[GatedAffine], z: Tensor, target: Tensor, evaluations: int = 100
 ) -> GatedAffine:
-    """The student that comes closest to `target` (B, d) on z (B, d), by least squares.
+    """The student that comes closest to `target` (B, d) on z (B, d), float64, by least squares.
 
     Levenberg and Marquardt's method (MINPACK) from each of `starts`, at most `evaluations` of the
     student a start, and the closest of what they reach. A local search: its error is an upper bound
     on the least one. Raises InputError when there is no start, or fewer numbers than parameters.
     """
     evaluations = check_number("evaluations", evaluations, 1, whole=True)
+    if z.dtype != torch.float64:
+        raise InputError(f"z is of type {z.dtype}; least squares needs torch.float64")
+    starts = list(starts)
+    for start in starts:
+        mean_square(start, z, target)  # for its refusals
     reached = [_descend(start, z, target, evaluations) for start in starts]
     if not reached:
         raise InputError("starts is empty; give at least one student to start from")

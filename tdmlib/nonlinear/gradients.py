@@ -27,10 +27,13 @@ def distance_to_gradients(
 
     `mixture` is of NumPy arrays in d = 2, `field` maps (B, 2) to (B, 2). Expectations are sums over
     a grid of `points`² on eight standard deviations to each side, u and φ polynomials up to
-    `degree`. Raises InputError for another dimension, or a degree or number of points below 1.
+    `degree`. Raises InputError for another dimension or array library, a degree below 1 or points below 2.
     """
-    if mixture.dim != 2:
-        raise InputError(f"d = {mixture.dim}: gradient fields are told apart in the plane, d = 2")
+    if mixture.dim != 2 or not isinstance(mixture.means, np.ndarray):
+        raise InputError(
+            f"d = {mixture.dim}, {type(mixture.means).__name__}: gradients are told apart in the "
+            "plane, d = 2, for a mixture of NumPy arrays"
+        )
     degree = check_number("degree", degree, 1, whole=True)
     points = check_number("points", points, 2, whole=True)
     mean, covariance = mixture.moments()

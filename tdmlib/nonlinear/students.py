@@ -48,9 +48,13 @@ def step_student(mixture: GaussianMixture, schedule: Schedule, t: int, s: int) -
     """The exact step from level t to level s < t on a mixture of float64 torch tensors.
 
     Component m alone would have x̂_m(z) = μ_m + αΣ_m S⁻¹(z − αμ_m) with S = α²Σ_m + σ²I; its logit
-    is log w_m N(z; αμ_m, S).
+    is log w_m N(z; αμ_m, S). Raises InputError unless 0 ≤ s < t ≤ T, or for other arrays.
     """
     mu, C, d = mixture.means, mixture.covariances, mixture.dim
+    if not isinstance(mu, Tensor):
+        raise InputError(f"the mixture is made of {type(mu).__name__}; students need torch tensors")
+    t = check_number("t", t, 1, schedule.T, whole=True)
+    s = check_number("s", s, 0, t - 1, whole=True)
     alpha, sigma = schedule.at(t, mu)
     below = schedule.at(s, mu)
     keep = below[1] / sigma
@@ -72,7 +76,10 @@ def component_student(mixture: GaussianMixture, schedule: Schedule, i: int, j: i
     """The gates of level j before each component's own composite from level j to i < j.
 
     Exact for one component, and in the limit of hard gates where no point changes component.
+    Raises InputError unless 0 ≤ i < j ≤ T.
     """
+    i = check_number("i", i, 0, whole=True)
+    j = check_number("j", j, i + 1, schedule.T, whole=True)
     student = step_student(mixture, schedule, j, j - 1)
     with torch.no_grad():
         for t in range(j - 1, i, -1):

@@ -50,7 +50,9 @@ class MixtureTeacher:
 
     def composite(self, z, i: int = 0, j: int | None = None):
         """P_{i,j}: from z at level j (None: T) to level i, shape (B, d)."""
-        j = self.schedule.T if j is None else j
+        T = self.schedule.T
+        j = T if j is None else check_number("j", j, 0, T, whole=True)
+        i = check_number("i", i, 0, j, whole=True)
         for t in range(j, i, -1):
             z = self.step(z, t)
         return z

@@ -174,6 +174,19 @@ def test_bad_input_is_refused():
         best_fit([student], z, z)
     with pytest.raises(InputError, match="at least one"):
         best_fit([], z, z)
+    with pytest.raises(InputError, match="float64"):
+        best_fit([student.float()], z.float(), z.float())
+    student = student.double()
+    with pytest.raises(InputError, match="target is"):
+        best_fit([student], z, z[0])
+    for s, t in ((2, 2), (-1, 2), (0, 7), (0, 1.5)):
+        with pytest.raises(InputError):
+            step_student(random_mixture(2, 2, 0), SCHEDULE, t, s)
+        with pytest.raises(InputError):
+            component_student(random_mixture(2, 2, 0), SCHEDULE, s, t)
+    with pytest.raises(InputError, match="torch tensors"):
+        step_student(GaussianMixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1))),
+                     SCHEDULE, 2, 1)  # fmt: skip
     with pytest.raises(InputError, match="s = "):
         train(student, z, z, s=-1.0)
     with pytest.raises(InputError, match="step = "):
