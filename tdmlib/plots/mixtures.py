@@ -1,44 +1,28 @@
-"""Beyond the linear regime: measured shares over a size, and clouds of samples."""
+"""Beyond the linear regime: measured numbers over what was varied, with every seed shown."""
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tdmlib.plots.style import COLORS, LABELS, STYLES, WIDTH, end_labels
+from tdmlib.plots.style import COLORS, STYLES, end_labels
 
 
-def spread_curves(x, curves: dict, xlabel: str, ylabel: str, xscale: str = "linear"):
+def spread_curves(x, curves: dict, xlabel: str, ylabel: str, styles: dict = STYLES):
     """A line through the mean of the seeds, a dot a seed; curves[name] has shape (len(x), seeds).
 
-    Numbers along x that are no numbers, such as "∞", stand at equal distances beside the others.
+    `x` are numbers, or labels to stand at equal distances.
     """
     fig, ax = plt.subplots()
-    places = x if all(isinstance(value, int | float) for value in x) else np.arange(len(x))
+    places = x if not isinstance(x[0], str) else np.arange(len(x))
     for name, values in curves.items():
-        color, values = COLORS.get(name, COLORS["data"]), np.asarray(values, dtype=float)
-        known = np.isfinite(values).all(axis=1)
-        at = np.asarray(places)[known]
-        ax.plot(at, values[known].mean(axis=1), color=color, ls=STYLES.get(name, "-"), lw=1.4)
-        for seed in values[known].T:
-            ax.plot(at, seed, "o", color=color, ms=3.5, alpha=0.6)
-    ax.set(yscale="log", xlabel=xlabel, ylabel=f"{ylabel} (log scale)", xscale=xscale)
+        color = COLORS.get(name, COLORS["data"])
+        ax.plot(places, np.mean(values, axis=1), color=color, ls=styles.get(name, "-"), lw=1.4)
+        for seed in np.transpose(values):
+            ax.plot(places, seed, "o", color=color, ms=3.5, alpha=0.6)
+    ax.set(yscale="log", xlabel=xlabel, ylabel=f"{ylabel} (log scale)")
     ax.set_xticks(places, [str(value) for value in x])
-    ax.minorticks_off() if xscale == "log" else None
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(mpl.ticker.LogFormatter(minor_thresholds=(1.5, 0.5)))
     fig.canvas.draw()
     end_labels(ax, {name: (places[-1], np.mean(v[-1])) for name, v in curves.items()})
-    return fig
-
-
-def clouds(panels: dict, limit: float):
-    """Points in the plane, two panels a row: panels[name] = samples (n, 2)."""
-    rows = -(-len(panels) // 2)
-    fig, axes = plt.subplots(
-        rows, 2, figsize=(WIDTH, 2.4 * rows), sharex=True, sharey=True, squeeze=False
-    )
-    for ax, (name, points) in zip(axes.flat, panels.items(), strict=False):
-        color = COLORS.get(name, COLORS["data"])
-        ax.plot(*np.asarray(points).T, ".", color=color, ms=1.6, alpha=0.5, rasterized=True)
-        ax.set_title(LABELS.get(name, name), loc="left", pad=3, fontsize=10, color=color)
-        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
     return fig
