@@ -40,14 +40,14 @@ def test_later_steps_amplify_far_less_than_their_bound():
 
 
 @pytest.mark.parametrize("seed", range(len(SEEDS)))
-def test_short_trainings_rank_as_the_linear_regime_does_and_long_ones_do_not(seed):
+def test_short_trainings_rank_as_the_linear_regime_does_and_long_ones_level(seed):
     runs = NUMBERS["strategies"][seed]
     order = ("sequential_boot", "vanilla", "progressive", "sequential_consistency")
     for s in ("0.4", "1.6", "6.4"):
         losses = [runs[s][name][0] for name in order]
         assert losses == sorted(losses)
-    for s in ("102.4", "None"):
-        assert runs[s]["vanilla"][0] < runs[s]["sequential_boot"][0]
+    for s in ("25.6", "102.4"):
+        assert 0.96 < runs[s]["sequential_boot"][0] / runs[s]["vanilla"][0] < 1.04
     for name in STRATEGIES:
         losses = [runs[str(s)][name][0] for s in (*RECORD["config"]["times"], None)]
         assert (np.diff(losses) < 0).all()
