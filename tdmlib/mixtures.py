@@ -60,6 +60,20 @@ class GaussianMixture:
         """The dimension d."""
         return self.means.shape[1]
 
+    @property
+    def covariances(self):
+        """Σ_m, shape (M, d, d)."""
+        xp = array_namespace(self.means)
+        return (self._axes * self._spectrum[:, None, :]) @ xp.matrix_transpose(self._axes)
+
+    def moments(self):
+        """Mean and covariance of the data, shapes (d,) and (d, d)."""
+        xp = array_namespace(self.means)
+        mean = xp.sum(self.weights[:, None] * self.means, axis=0)
+        off = self.means - mean
+        second = self.covariances + off[:, :, None] * off[:, None, :]
+        return mean, xp.sum(self.weights[:, None, None] * second, axis=0)
+
     def _components(self, z, alpha, sigma):
         """Principal coordinates and variances (B, M, d) and log w_m p_m(z), shape (B, M)."""
         xp = array_namespace(z)
@@ -68,10 +82,7 @@ class GaussianMixture:
                 f"z has shape {tuple(z.shape)} and type {z.dtype}; expected (B, {self.dim}) and a "
                 "floating type"
             )
-        alpha, sigma = (
-            xp.reshape(xp.asarray(level, dtype=z.dtype, device=device(z)), (-1, 1, 1))
-            for level in (alpha, sigma)
-        )
+        alpha, sigma = (_level(xp, level, z) for level in (alpha, sigma))
         offset = z[:, None, :] - alpha * self.means
         coordinates = xp.sum(offset[..., :, None] * self._axes, axis=-2)
         variance = alpha**2 * self._spectrum + sigma**2
@@ -92,25 +103,39 @@ class GaussianMixture:
         xp = array_namespace(z)
         return _softmax(xp, self._components(z, alpha, sigma)[2])
 
-    def _gated(self, z, alpha, sigma, coordinate_gain):
-        """Σ_m P(m | z) U_m (gain ∘ coordinates), shape (B, d)."""
-        xp = array_namespace(z)
-        coordinates, variance, logs = self._components(z, alpha, sigma)
-        inner = coordinate_gain(variance) * coordinates
-        per_component = xp.sum(self._axes * inner[..., None, :], axis=-1)
-        return xp.sum(_softmax(xp, logs)[..., None] * per_component, axis=1)
-
     def score(self, z, alpha=1.0, sigma=0.0):
         """∇ log p(z), shape (B, d)."""
-        return self._gated(z, alpha, sigma, lambda variance: -1 / variance)
+        xp = array_namespace(z)
+        coordinates, variance, logs = self._components(z, alpha, sigma)
+        pulls = xp.sum(self._axes * (-coordinates / variance)[..., None, :], axis=-1)
+        return xp.sum(_softmax(xp, logs)[..., None] * pulls, axis=1)
+
+    def component_means(self, z, alpha=1.0, sigma=0.0):
+        """E[x | z, component m], shape (B, M, d): M affine maps of z."""
+        xp = array_namespace(z)
+        coordinates, variance, _ = self._components(z, alpha, sigma)
+        inner = _level(xp, alpha, z) * self._spectrum / variance * coordinates
+        return self.means + xp.sum(self._axes * inner[..., None, :], axis=-1)
 
     def posterior_mean(self, z, alpha=1.0, sigma=0.0):
         """E[x | z = αx + σε], shape (B, d): a softmax-gated mixture of affine maps."""
+        weights = self.responsibilities(z, alpha, sigma)[..., None]
+        return array_namespace(z).sum(weights * self.component_means(z, alpha, sigma), axis=1)
+
+    def posterior_covariance(self, z, alpha=1.0, sigma=0.0):
+        """Cov(x | z = αx + σε), shape (B, d, d): within the components and between their means.
+
+        Second-order Tweedie: with σ > 0 the posterior mean has the Jacobian α/σ² Cov(x | z).
+        """
         xp = array_namespace(z)
-        a = xp.reshape(xp.asarray(alpha, dtype=z.dtype, device=device(z)), (-1, 1, 1))
-        affine = self._gated(z, alpha, sigma, lambda variance: a * self._spectrum / variance)
+        variance = self._components(z, alpha, sigma)[1]
         weights = self.responsibilities(z, alpha, sigma)
-        return affine + xp.sum(weights[..., None] * self.means, axis=1)
+        left = self._spectrum * _level(xp, sigma, z) ** 2 / variance
+        within = (self._axes * left[..., None, :]) @ xp.matrix_transpose(self._axes)
+        means = self.component_means(z, alpha, sigma)
+        off = means - xp.sum(weights[..., None] * means, axis=1, keepdims=True)
+        between = off[..., :, None] * off[..., None, :]
+        return xp.sum(weights[..., None, None] * (within + between), axis=1)
 
     def sample(self, n: int, seed: int = 0):
         """n ≥ 0 samples of the data, shape (n, d), in the array library of the means.
@@ -125,6 +150,11 @@ class GaussianMixture:
             "nij,nj->ni", _numpy(self._axes)[component], noise
         )
         return xp.asarray(x, dtype=self.means.dtype, device=device(self.means))
+
+
+def _level(xp, level, z):
+    """α or σ, a scalar or B of them, ready to broadcast over (B, M, d)."""
+    return xp.reshape(xp.asarray(level, dtype=z.dtype, device=device(z)), (-1, 1, 1))
 
 
 def _softmax(xp, logs):

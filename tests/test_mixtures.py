@@ -14,16 +14,12 @@ def mixture(d=2):
     return GaussianMixture(np.array([1.0, 2.0, 3.0]), 2 * rng.standard_normal((3, d)), covariances)
 
 
-def covariances(m):
-    return np.einsum("mij,mj,mkj->mik", m._axes, m._spectrum, m._axes)
-
-
 @pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 0.0), (0.6, 0.8), (0.0, 1.0)])
 def test_density_is_scipys(alpha, sigma):
     m, z = mixture(), np.random.default_rng(1).standard_normal((5, 2))
     terms = [
         w * multivariate_normal(alpha * mu, alpha**2 * C + sigma**2 * np.eye(2)).pdf(z)
-        for w, mu, C in zip(m.weights, m.means, covariances(m), strict=True)
+        for w, mu, C in zip(m.weights, m.means, m.covariances, strict=True)
     ]
     assert np.allclose(np.exp(m.log_density(z, alpha, sigma)), np.sum(terms, axis=0))
 
@@ -45,11 +41,25 @@ def test_score_is_the_gradient_and_tweedie_gives_the_posterior_mean(alpha, sigma
     assert np.allclose(m.posterior_mean(z, alpha, sigma), (z + sigma**2 * score) / alpha)
 
 
+def test_the_posterior_covariance_is_within_and_between_and_the_slope_of_the_mean():
+    m, h, alpha, sigma = mixture(), 1e-6, 0.6, 0.8
+    z = np.random.default_rng(5).standard_normal((4, 2))
+    C, h_ = m.posterior_covariance(z, alpha, sigma), h * np.eye(2)
+    slope = [
+        (m.posterior_mean(z + e, alpha, sigma) - m.posterior_mean(z - e, alpha, sigma)) / 2 / h
+        for e in h_
+    ]
+    assert np.allclose(alpha / sigma**2 * C, np.stack(slope, axis=-1), atol=1e-7)
+    x = m.sample(400_000, seed=6)  # weighted by p(z | x) they are samples of x given z
+    weights = np.exp(-0.5 * np.square(z[:1] - alpha * x).sum(1) / sigma**2)
+    assert np.allclose(C[0], np.cov(x.T, aweights=weights), rtol=0.05, atol=0.01)
+
+
 def test_torch_agrees_with_numpy_and_levels_may_differ_by_row():
     m, z = mixture(), np.random.default_rng(3).standard_normal((3, 2))
     alpha, sigma = np.array([[0.9], [0.6], [0.0]]), np.sqrt([[0.19], [0.64], [1.0]])
-    t = GaussianMixture(*map(torch.from_numpy, (m.weights, m.means, covariances(m))))
-    for name in ("log_density", "score", "posterior_mean"):
+    t = GaussianMixture(*map(torch.from_numpy, (m.weights, m.means, m.covariances)))
+    for name in ("log_density", "score", "posterior_mean", "posterior_covariance"):
         ours = getattr(m, name)(z, alpha, sigma)
         theirs = getattr(t, name)(*map(torch.from_numpy, (z, alpha, sigma)))
         assert np.allclose(ours, theirs.numpy())
@@ -60,12 +70,9 @@ def test_torch_agrees_with_numpy_and_levels_may_differ_by_row():
 def test_samples_have_the_moments():
     m = mixture()
     x = m.sample(200_000, seed=4)
-    mean = m.weights @ m.means
-    second = np.einsum("m,mij->ij", m.weights, covariances(m)) + np.einsum(
-        "m,mi,mj->ij", m.weights, m.means, m.means
-    )
+    mean, covariance = m.moments()
     assert np.allclose(x.mean(0), mean, atol=0.03)
-    assert np.allclose(x.T @ x / len(x), second, rtol=0.02, atol=0.05)
+    assert np.allclose(np.cov(x.T), covariance, rtol=0.02, atol=0.05)
     assert np.array_equal(x[:5], m.sample(200_000, seed=4)[:5])
 
 
@@ -106,8 +113,11 @@ def test_each_covariance_is_symmetric_by_its_own_measure():
 def test_points_are_floating_and_of_shape_b_d(z):
     m = mixture()
     if isinstance(z, torch.Tensor):
-        m = GaussianMixture(*map(torch.from_numpy, (m.weights, m.means, covariances(m))))
-    for f in (m.log_density, m.responsibilities, m.score, m.posterior_mean):
+        m = GaussianMixture(*map(torch.from_numpy, (m.weights, m.means, m.covariances)))
+    for f in (
+        m.log_density, m.responsibilities, m.score, m.posterior_mean, m.component_means,
+        m.posterior_covariance,
+    ):  # fmt: skip
         with pytest.raises(InputError, match=r"expected \(B, 2\) and a floating type"):
             f(z, 0.6, 0.8)
 

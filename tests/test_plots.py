@@ -144,3 +144,14 @@ def test_losses_and_jumps_mark_what_they_are_given():
     curves = {"linear": ([1.0, 2], "teacher"), "network": ([0.5, 2], "tdm")}
     (ax,) = plots.denoising([0.1, 0.2], curves, "error").axes
     assert [line.get_ydata().tolist() for line in ax.lines] == [[1, 2], [0.5, 2]]
+
+
+def test_curves_run_through_the_mean_of_their_seeds():
+    values = [[1.0, 3.0], [10.0, 30.0]]
+    for x, places in (([2, 7], [2, 7]), (["0.4", "∞"], [0, 1])):
+        (ax,) = plots.spread_curves(x, {"vanilla": values}, "x", "y").axes
+        assert np.allclose(ax.lines[0].get_xydata(), np.c_[places, [2, 20]])
+        dots = [line.get_ydata().tolist() for line in ax.lines[1:]]
+        assert dots == [[1, 10], [3, 30]]
+        assert [label.get_text() for label in ax.get_xticklabels()] == [str(v) for v in x]
+        assert [text.get_text() for text in ax.texts] == ["vanilla"]

@@ -1,5 +1,6 @@
 """Every figure of the book, in one look; a file for each thing that is shown."""
 
+from tdmlib.plots.mixtures import spread_curves
 from tdmlib.plots.operators import ellipse, training_decay
 from tdmlib.plots.plans import cuts_over_steps, merge_arcs
 from tdmlib.plots.samples import distance_over_steps, sample_grid, training_curves
@@ -30,6 +31,7 @@ __all__ = [
     "range_over_lambda",
     "sample_grid",
     "spectra_in_phases",
+    "spread_curves",
     "strategy_map",
     "training_curves",
     "training_decay",

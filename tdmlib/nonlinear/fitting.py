@@ -1,0 +1,92 @@
+"""Two ways to teach a student a target: all the way (least squares), or for a time (descent)."""
+
+from collections.abc import Iterable
+from math import ceil
+
+import numpy as np
+import torch
+from scipy.optimize import least_squares
+from torch import Tensor
+from torch.func import functional_call, jacfwd
+
+from tdmlib.errors import InputError, check_number
+from tdmlib.nonlinear.students import GatedAffine
+
+
+def mean_square(student, z: Tensor, target: Tensor) -> Tensor:
+    """E‖student(z) − target‖² over the rows of z (B, d).
+
+    Raises InputError for a target of another shape or type than z.
+    """
+    if z.shape != target.shape or z.dtype != target.dtype:  # broadcasting would hide it
+        raise InputError(
+            f"target is {tuple(target.shape)}, {target.dtype}; expected that of z, "
+            f"{tuple(z.shape)}, {z.dtype}"
+        )
+    return (student(z) - target).square().sum(1).mean()
+
+
+def best_fit(
+    starts: Iterable[GatedAffine], z: Tensor, target: Tensor, evaluations: int = 100
+) -> GatedAffine:
+    """The student that comes closest to `target` (B, d) on z (B, d), float64, by least squares.
+
+    Levenberg and Marquardt's method (MINPACK) from each of `starts`, at most `evaluations` of the
+    student a start, and the closest of what they reach. A local search: its error is an upper bound
+    on the least one. Raises InputError when there is no start, or fewer numbers than parameters.
+    """
+    evaluations = check_number("evaluations", evaluations, 1, whole=True)
+    if z.dtype != torch.float64:
+        raise InputError(f"z is of type {z.dtype}; least squares needs torch.float64")
+    starts = list(starts)
+    for start in starts:
+        mean_square(start, z, target)  # for its refusals
+    reached = [_descend(start, z, target, evaluations) for start in starts]
+    if not reached:
+        raise InputError("starts is empty; give at least one student to start from")
+    with torch.no_grad():
+        return min(reached, key=lambda student: float(mean_square(student, z, target)))
+
+
+def _descend(start: GatedAffine, z: Tensor, target: Tensor, evaluations: int) -> GatedAffine:
+    names, sizes, shapes = zip(
+        *((name, p.numel(), p.shape) for name, p in start.named_parameters()), strict=True
+    )
+    if target.numel() < sum(sizes):
+        raise InputError(
+            f"{target.numel()} numbers to fit {sum(sizes)} parameters to; take more points"
+        )
+
+    def unpack(flat: Tensor) -> dict[str, Tensor]:
+        parts = zip(names, flat.split(sizes), shapes, strict=True)
+        return {name: part.reshape(shape) for name, part, shape in parts}
+
+    def residuals(flat: Tensor) -> Tensor:
+        return (functional_call(start, unpack(flat), (z,)) - target).reshape(-1)
+
+    first = torch.cat([p.detach().reshape(-1) for p in start.parameters()])
+    with torch.no_grad():
+        found = least_squares(
+            lambda x: residuals(torch.from_numpy(x)).numpy(), first.numpy(),
+            lambda x: jacfwd(residuals)(torch.from_numpy(x)).numpy(),
+            method="lm", x_scale="jac", max_nfev=evaluations, ftol=1e-12, xtol=1e-12,
+        )  # fmt: skip
+    return GatedAffine(**unpack(torch.from_numpy(np.asarray(found.x))))
+
+
+def train(
+    student: GatedAffine, z: Tensor, target: Tensor, s: float, step: float = 0.01
+) -> GatedAffine:
+    """A copy of `student` after gradient descent on E‖student(z) − target‖² for time s.
+
+    Full batches in steps of at most `step`: Prop. 3.3's gradient flow, which for one component it
+    follows. Raises InputError for s < 0 or step ≤ 0.
+    """
+    s, step = check_number("s", s, 0), check_number("step", step, 1e-6)
+    student, updates = GatedAffine(student.gates.detach(), student.maps.detach()), ceil(s / step)
+    optimizer = torch.optim.SGD(student.parameters(), lr=s / max(updates, 1))
+    for _ in range(updates):
+        optimizer.zero_grad()
+        mean_square(student, z, target).backward()
+        optimizer.step()
+    return student.requires_grad_(False)

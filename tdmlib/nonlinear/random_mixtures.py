@@ -1,0 +1,27 @@
+"""Mixtures at random, as data to try things on."""
+
+import numpy as np
+import torch
+
+from tdmlib.errors import check_number
+from tdmlib.mixtures import GaussianMixture
+
+
+def random_mixture(components: int, d: int, seed: int, width: float = 0.35) -> GaussianMixture:
+    """Components of equal weight at random places, each of its own random covariance, in torch.
+
+    The mean is 0, the variance per coordinate 1 on average, of which the components' own variance
+    has about the share `width`². Raises InputError for fewer than two components, d < 1 or a width
+    outside (0, 1).
+    """
+    M = check_number("components", components, 2, whole=True)
+    d = check_number("d", d, 1, whole=True)
+    width = check_number("width", width, 1e-3, 0.999)
+    rng = np.random.default_rng(check_number("seed", seed, 0, whole=True))
+    means = rng.standard_normal((M, d))
+    means -= means.mean(axis=0)
+    roots = rng.standard_normal((M, d, d))
+    covariances = 0.3 * np.eye(d) + 0.7 * roots @ roots.transpose(0, 2, 1) / d
+    means *= np.sqrt((1 - width**2) * d * M / np.square(means).sum())
+    covariances *= width**2 * d * M / np.trace(covariances, axis1=1, axis2=2).sum()
+    return GaussianMixture(*map(torch.from_numpy, (np.ones(M), means, covariances)))

@@ -1,0 +1,28 @@
+"""Beyond the linear regime: measured numbers over what was varied, with every seed shown."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tdmlib.plots.style import COLORS, STYLES, end_labels
+
+
+def spread_curves(x, curves: dict, xlabel: str, ylabel: str, styles: dict = STYLES):
+    """A line through the mean of the seeds, a dot a seed; curves[name] has shape (len(x), seeds).
+
+    `x` are numbers, or labels to stand at equal distances.
+    """
+    fig, ax = plt.subplots()
+    places = x if not isinstance(x[0], str) else np.arange(len(x))
+    for name, values in curves.items():
+        color = COLORS.get(name, COLORS["data"])
+        ax.plot(places, np.mean(values, axis=1), color=color, ls=styles.get(name, "-"), lw=1.4)
+        for seed in np.transpose(values):
+            ax.plot(places, seed, "o", color=color, ms=3.5, alpha=0.6)
+    ax.set(yscale="log", xlabel=xlabel, ylabel=f"{ylabel} (log scale)")
+    ax.set_xticks(places, [str(value) for value in x])
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(mpl.ticker.LogFormatter(minor_thresholds=(1.5, 0.5)))
+    fig.canvas.draw()
+    end_labels(ax, {name: (places[-1], np.mean(v[-1])) for name, v in curves.items()})
+    return fig

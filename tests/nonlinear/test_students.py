@@ -1,0 +1,199 @@
+"""Students of the one-step form: exact steps, best fits, descent, and plans carried out."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import newton
+
+from tdmlib.errors import InputError
+from tdmlib.linear import STRATEGIES, canonical_plan, evaluate
+from tdmlib.mixtures import GaussianMixture
+from tdmlib.nonlinear import (
+    GatedAffine,
+    MixtureTeacher,
+    amplification,
+    best_fit,
+    carry_out,
+    component_student,
+    distance_to_gradients,
+    mean_square,
+    random_mixture,
+    step_student,
+    train,
+    widened,
+)
+from tdmlib.schedules import cosine
+
+SCHEDULE = cosine(6)
+
+
+def round_modes(means, variance):
+    means = torch.tensor(means, dtype=torch.float64)
+    M, d = means.shape
+    covariances = variance * torch.eye(d, dtype=means.dtype).expand(M, d, d)
+    return GaussianMixture(torch.ones(M, dtype=means.dtype), means, covariances)
+
+
+@pytest.mark.parametrize(("M", "d"), [(2, 1), (3, 2), (4, 3)])
+@pytest.mark.parametrize("t", [1, 4, 6])
+def test_a_step_is_a_gated_mixture_of_affine_maps(M, d, t):
+    teacher = MixtureTeacher(random_mixture(M, d, seed=M), SCHEDULE)
+    z = teacher.marginal(200, t)
+    student = step_student(teacher.mixture, SCHEDULE, t, t - 1)
+    assert torch.allclose(student(z), teacher.step(z, t), atol=1e-10)
+
+
+def test_components_alone_make_the_composite_of_one_and_of_hard_round_gates():
+    one = MixtureTeacher(round_modes([[0.5, -1.0]], 0.3), SCHEDULE)
+    z = one.marginal(50, 5)
+    student = component_student(one.mixture, SCHEDULE, 1, 5)
+    assert torch.allclose(student(z), one.composite(z, 1, 5))
+    far = MixtureTeacher(round_modes([[90.0, 0.0], [-50.0, 80.0], [0.0, -70.0]], 0.3), SCHEDULE)
+    z = far.marginal(500, 5)
+    student = component_student(far.mixture, SCHEDULE, 1, 5)
+    assert torch.allclose(student(z), far.composite(z, 1, 5))
+
+
+def test_a_single_step_is_recovered_from_another_start():
+    """So what best fits miss of merged steps is not the optimiser's doing."""
+    teacher = MixtureTeacher(random_mixture(3, 2, seed=0), SCHEDULE)
+    z = teacher.marginal(300, 3)
+    start = step_student(teacher.mixture, SCHEDULE, 4, 2)
+    found = best_fit([start], z, teacher.step(z, 3))
+    assert mean_square(found, z, teacher.step(z, 3)) < 1e-20
+    merged = teacher.composite(z, 0, 3)
+    found = best_fit([start], z, merged, 30)
+    assert 1e-6 < mean_square(found, z, merged) < 0.1 * mean_square(start, z, merged)
+    more = best_fit([widened(found, 4)], z, merged, 30)
+    assert mean_square(more, z, merged) < mean_square(found, z, merged)
+
+
+def test_a_split_student_is_nearly_the_same_map():
+    teacher = MixtureTeacher(random_mixture(3, 2, seed=0), SCHEDULE)
+    student, z = step_student(teacher.mixture, SCHEDULE, 4, 3), teacher.marginal(200, 4)
+    with torch.no_grad():
+        assert 0 < mean_square(widened(student, 5), z, student(z)) < 0.1
+    with pytest.raises(InputError, match="components"):
+        widened(student, 2)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_one_component_carries_plans_out_as_the_linear_regime_evaluates_them(name):
+    lam, s = np.array([0.4, 1.5]), 0.8
+    mixture = GaussianMixture(
+        torch.ones(1, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64),
+        torch.diag(torch.from_numpy(lam))[None],
+    )  # fmt: skip
+    teacher, schedule = MixtureTeacher(mixture, cosine(3)), cosine(3)
+
+    def points(j):
+        """Four points with mean zero and exactly the covariance of z_j."""
+        scale = torch.from_numpy(np.sqrt(schedule.alpha[j] ** 2 * lam + schedule.sigma[j] ** 2))
+        return torch.tensor([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=scale.dtype) * scale
+
+    plan = canonical_plan(name, 3)
+    student = carry_out(plan, teacher, points, partial(train, s=s, step=8e-3))
+    S = evaluate(plan, schedule, lam, s)
+    assert np.allclose(student.maps[0, :, :2].numpy(), np.diag(S), atol=5e-3)
+
+
+def test_errors_are_carried_on_as_the_jacobians_say():
+    teacher = MixtureTeacher(round_modes([[1.0, 0.0], [-0.5, 0.8]], 0.1), SCHEDULE)
+    exact = teacher.marginal(300, 3)
+    push = 1e-6 * torch.randn(exact.shape, generator=torch.Generator().manual_seed(0),
+                              dtype=exact.dtype)  # fmt: skip
+    found = amplification(teacher, exact, exact + push, 3)
+    assert np.allclose(found["measured"], found["linearised"], rtol=1e-4)
+    assert np.allclose(found["measured"], found["random"], rtol=0.2)
+    assert (np.array(found["measured"]) < found["bound"]).all()
+    assert np.allclose(found["bound"], np.cumprod([teacher.lipschitz(t) for t in (3, 2, 1)]))
+
+
+def planar(components, seed):
+    m = random_mixture(components, 2, seed)
+    m = GaussianMixture(m.weights.numpy(), m.means.numpy(), m.covariances.numpy())
+    return MixtureTeacher(m, SCHEDULE), (SCHEDULE.alpha[5], SCHEDULE.sigma[5])
+
+
+def test_a_rotation_is_as_far_from_gradients_as_it_is_long():
+    """On N(0, I) the field (−z₂, z₁) is at right angles to every gradient; a matrix splits."""
+    plain = GaussianMixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
+    B = np.array([[1.0, 3.0], [0.5, -2.0]])
+    expected = abs(B[0, 1] - B[1, 0]) / np.sqrt(2)
+    assert np.allclose(distance_to_gradients(lambda z: z @ B.T, plain, 1.0, 0.0, 3), expected)
+
+
+def test_two_bounds_enclose_the_distance_to_every_exact_step():
+    teacher, levels = planar(3, seed=0)
+    low, high = distance_to_gradients(
+        lambda z: teacher.step(z, 5), teacher.mixture, *levels, 14, 61
+    )
+    assert low < 1e-6 and high < 1e-3
+    field = partial(teacher.composite, i=3, j=5)
+    coarse = distance_to_gradients(field, teacher.mixture, *levels, 6, 61)
+    fine = distance_to_gradients(field, teacher.mixture, *levels, 14, 61)
+    assert 1e-4 < coarse[0] <= fine[0] * (1 + 1e-9) <= fine[1] * (1 + 2e-9) <= coarse[1]
+    assert fine[1] < 2 * fine[0]
+    z = teacher.marginal(20_000, 5)
+    off = field(z) - MixtureTeacher(teacher.mixture, SCHEDULE.sub([0, 1, 3, 5])).step(z, 3)
+    assert np.sqrt(np.square(off).sum(1).mean()) > fine[0]  # one gradient among all
+
+
+def test_poles_pile_up_where_a_merged_step_is_no_step():
+    """Two modes in d = 1, where a step is explicit: merged with the next it is not meromorphic."""
+    alpha, sigma, lam = cosine(8).alpha, cosine(8).sigma, 0.1
+    modes = GaussianMixture(np.ones(2), np.array([[1.0], [-1.0]]), np.full((2, 1, 1), lam))
+    rate = {t: alpha[t] / (alpha[t] ** 2 * lam + sigma[t] ** 2) for t in (5, 6)}
+
+    def step(z, t):
+        a, pull = sigma[t - 1] / sigma[t], rate[t] * sigma[t] ** 2 / alpha[t] * np.tanh(rate[t] * z)
+        return a * z + (alpha[t - 1] - a * alpha[t]) * (rate[t] * lam * z + pull)
+
+    x = np.linspace(-2, 2, 9)
+    teacher = MixtureTeacher(modes, cosine(8))
+    assert np.allclose(teacher.composite(x[:, None], 4, 6)[:, 0], step(step(x, 6), 5))
+    pole, apart = 0.5j * np.pi / rate[6], []
+    strength = step(pole + 1e-6, 6) * 1e-6
+    for n in (10, 100, 1000):
+        wanted = 1j * (n + 0.5) * np.pi / rate[5]
+        z = newton(lambda z, w=wanted: 1 / step(z, 6) - 1 / w, pole + strength / wanted, tol=1e-15)
+        assert abs(np.cosh(rate[5] * step(z, 6))) < 1e-6 * n  # a pole of tanh in the second step
+        apart.append(abs(z - pole))
+    assert np.allclose(np.array(apart) * (10.5, 100.5, 1000.5), apart[-1] * 1000.5, rtol=0.2)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(InputError, match="disagree"):
+        GatedAffine(torch.zeros(2, 6), torch.zeros(2, 2, 2))
+    with pytest.raises(InputError, match="disagree"):
+        GatedAffine(torch.zeros(2, 5), torch.zeros(2, 2, 3))
+    student, z = step_student(random_mixture(2, 2, 0), SCHEDULE, 2, 1), torch.zeros(3, 2).double()
+    with pytest.raises(InputError, match="more points"):
+        best_fit([student], z, z)
+    with pytest.raises(InputError, match="at least one"):
+        best_fit([], z, z)
+    with pytest.raises(InputError, match="float64"):
+        best_fit([student.float()], z.float(), z.float())
+    student = student.double()
+    with pytest.raises(InputError, match="target is"):
+        best_fit([student], z, z[0])
+    for s, t in ((2, 2), (-1, 2), (0, 7), (0, 1.5)):
+        with pytest.raises(InputError):
+            step_student(random_mixture(2, 2, 0), SCHEDULE, t, s)
+        with pytest.raises(InputError):
+            component_student(random_mixture(2, 2, 0), SCHEDULE, s, t)
+    with pytest.raises(InputError, match="torch tensors"):
+        step_student(GaussianMixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1))),
+                     SCHEDULE, 2, 1)  # fmt: skip
+    with pytest.raises(InputError, match="s = "):
+        train(student, z, z, s=-1.0)
+    with pytest.raises(InputError, match="step = "):
+        train(student, z, z, s=1.0, step=0.0)
+    with pytest.raises(InputError, match="T = 6"):
+        carry_out(canonical_plan("vanilla", 7), MixtureTeacher(random_mixture(2, 2, 0), SCHEDULE),
+                  lambda j: z, best_fit)  # fmt: skip
+    three = GaussianMixture(np.ones(1), np.zeros((1, 3)), np.eye(3)[None])
+    with pytest.raises(InputError, match="d = 3"):
+        distance_to_gradients(lambda z: z, three, 1.0, 0.0)

@@ -1,0 +1,134 @@
+"""The teacher's steps on mixtures: their Jacobians, where they are monotone, and hard gates."""
+
+from math import comb
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import strategies
+from tdmlib.errors import InputError
+from tdmlib.linear import composite, step_operators
+from tdmlib.mixtures import GaussianMixture
+from tdmlib.nonlinear import MixtureTeacher, random_mixture
+from tdmlib.schedules import cosine
+
+
+def numpy_mixture(components, d, rng, shared=False):
+    roots = rng.standard_normal((1 if shared else components, d, d))
+    covariances = 0.05 * np.eye(d) + 0.1 * roots @ roots.transpose(0, 2, 1)
+    covariances = np.broadcast_to(covariances, (components, d, d)).copy()
+    weights = rng.gamma(1, size=components) + 0.01
+    return GaussianMixture(weights, 2 * rng.standard_normal((components, d)), covariances)
+
+
+@settings(max_examples=30)
+@given(strategies.schedules(), strategies.seeds)
+def test_one_component_is_the_linear_regime(schedule, seed):
+    rng = np.random.default_rng(seed)
+    lam, mean = rng.gamma(1, size=3) + 1e-3, rng.standard_normal(3)
+    teacher = MixtureTeacher(GaussianMixture(np.ones(1), mean[None], np.diag(lam)[None]), schedule)
+    z, alpha = rng.standard_normal((5, 3)), schedule.alpha
+    moved = alpha[0] * mean + composite(schedule, lam) * (z - alpha[-1] * mean)
+    assert np.allclose(teacher.composite(z), moved)
+    for t in range(1, schedule.T + 1):
+        A = step_operators(schedule, lam)[t - 1]
+        assert np.allclose(teacher.jacobian(z, t), np.diag(A))
+        assert np.isclose(teacher.lipschitz(t), A.max())
+        assert np.allclose(teacher.hard_step(z, t)[0], teacher.step(z, t))
+
+
+@pytest.mark.parametrize("t", [1, 3, 6])
+def test_the_jacobian_is_autograds_and_is_positive_definite(t):
+    teacher = MixtureTeacher(random_mixture(4, 3, seed=t), cosine(6))
+    z = teacher.marginal(20, t)
+    J = teacher.jacobian(z, t)
+    whole = torch.autograd.functional.jacobian(lambda z: teacher.step(z, t), z)
+    assert torch.allclose(J, whole[range(20), :, range(20)], atol=1e-10)
+    assert torch.allclose(J, J.mT, atol=1e-12)
+    assert (torch.linalg.eigvalsh(J) > 0).all()
+
+
+@settings(max_examples=30)
+@given(strategies.schedules(), strategies.seeds, st.integers(1, 4))
+def test_in_one_dimension_composites_rise_and_hard_ones_have_few_pieces(schedule, seed, components):
+    rng = np.random.default_rng(seed)
+    teacher = MixtureTeacher(numpy_mixture(components, 1, rng), schedule)
+    z = np.linspace(-6, 6, 1001)[:, None]
+    assert (np.diff(teacher.composite(z)[:, 0]) > -1e-12).all()
+    for mixture, cuts in (
+        (teacher.mixture, 2 * components - 2),
+        (numpy_mixture(components, 1, rng, shared=True), components - 1),
+    ):
+        teacher, hard, gates = MixtureTeacher(mixture, schedule), z, []
+        for t in range(schedule.T, 0, -1):
+            hard, gate = teacher.hard_step(hard, t)
+            gates.append(gate)
+            assert (np.diff(hard[:, 0]) > -1e-12).all()
+        pieces = 1 + np.any(np.diff(gates, axis=1) != 0, axis=0).sum()
+        assert pieces <= 1 + schedule.T * cuts
+
+
+@settings(max_examples=30)
+@given(strategies.schedules(), strategies.seeds, st.integers(2, 4), st.booleans())
+def test_equal_round_components_are_left_only_for_lighter_ones(schedule, seed, components, equal):
+    rng = np.random.default_rng(seed)
+    weights = np.ones(components) if equal else rng.gamma(1, size=components) + 0.01
+    round_ = np.broadcast_to(rng.gamma(1) * np.eye(2) + 1e-3 * np.eye(2), (components, 2, 2))
+    mixture = GaussianMixture(weights, 3 * rng.standard_normal((components, 2)), round_.copy())
+    z, gates = 6 * rng.standard_normal((800, 2)), []
+    for t in range(schedule.T, 0, -1):
+        if schedule.alpha[t] > 1e-9:  # at α = 0 gates do not see z
+            z, gate = MixtureTeacher(mixture, schedule).hard_step(z, t)
+            gates.append(gate)
+    gates = np.array(gates)
+    change = np.diff(mixture.weights[gates], axis=0)[np.diff(gates, axis=0) != 0]
+    assert change.size == 0 if equal else (change < 0).all()
+    found, k = len(np.unique(gates, axis=1).T), len(gates)
+    assert found <= (components if equal else comb(components + k - 1, components - 1))
+
+
+@settings(max_examples=30)
+@given(strategies.schedules(), strategies.seeds)
+def test_the_slope_stays_below_its_bound_and_two_round_modes_reach_it(schedule, seed):
+    rng = np.random.default_rng(seed)
+    teacher = MixtureTeacher(numpy_mixture(3, 2, rng, shared=True), schedule)
+    pair = np.array([[1.0, 0.5], [-0.4, 0.2]])
+    modes = GaussianMixture(np.ones(2), pair, 0.1 * np.stack([np.eye(2)] * 2))
+    two = MixtureTeacher(modes, schedule)
+    z = 3 * rng.standard_normal((500, 2))
+    for t in range(1, schedule.T + 1):
+        steepest = np.linalg.eigvalsh(teacher.jacobian(z, t))[:, -1].max()
+        assert steepest <= teacher.lipschitz(t) * (1 + 1e-9)
+        midway = schedule.alpha[t] * pair.mean(axis=0, keepdims=True)
+        steepest = np.linalg.eigvalsh(two.jacobian(midway, t))[0, -1]
+        assert np.isclose(steepest, two.lipschitz(t))
+
+
+def test_points_at_a_level_have_its_moments():
+    teacher = MixtureTeacher(random_mixture(3, 2, seed=0), cosine(4))
+    z = teacher.marginal(100_000, 2)
+    x = teacher.mixture.sample(100_000)
+    assert torch.allclose(z.T.cov(), 0.5 * x.T.cov() + 0.5 * torch.eye(2), atol=0.02)
+    assert abs(z.mean()) < 0.01
+    assert abs(float(x.var(dim=0).mean()) - 1) < 0.02  # random_mixture's promise
+
+
+def test_bad_levels_and_unequal_covariances_are_refused():
+    teacher = MixtureTeacher(random_mixture(2, 2, seed=0), cosine(4))
+    z = torch.zeros(1, 2, dtype=torch.float64)
+    for t in (0, 5, 1.5):
+        with pytest.raises(InputError, match="t = "):
+            teacher.step(z, t)
+    for i, j in ((2, 1), (-1, 2), (0, 5)):
+        with pytest.raises(InputError):
+            teacher.composite(z, i, j)
+    with pytest.raises(InputError, match="common covariance"):
+        teacher.lipschitz(1)
+    for bad in ((1, 2, 0), (2, 0, 0), (2, 2, -1)):
+        with pytest.raises(InputError):
+            random_mixture(*bad)
+    with pytest.raises(InputError, match="width"):
+        random_mixture(2, 2, 0, width=1.0)
