@@ -143,7 +143,7 @@ class ImageFolder(Dataset):
         return torch.from_numpy(pixels.reshape(self.size, self.size, -1).transpose(2, 0, 1).copy())
 
     def split(self, share: float) -> tuple[Subset, Subset]:
-        """(train, validation) by a hash of the names: a file's lot does not hang on its neighbours.
+        """(train, validation) in an order that a hash of the names gives.
 
         `share` of the images, rounded, at least one, are for validation.
         """
