@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from tdmlib.datasets.digits import digits
@@ -16,7 +17,6 @@ from tdmlib.files import check_target, write_whole
 from tdmlib.models import VAE, load_vae
 from tdmlib.resources import find
 
-SHIPPED = ("digits", "patches")
 MOST = 2**28  # numbers, as many as a spectrum takes
 
 
@@ -24,7 +24,7 @@ def images(source: str, vae: VAE, count: int, crop: int | None) -> Iterator[Tens
     """Batches of at most `count` images, as the VAE takes them: a shipped set's, or a folder's."""
     channels, height, width = vae.shape
     if source == "digits":
-        yield from digits()[0].images[:count].split(256)
+        yield from torch.cat([split.images for split in digits()])[:count].split(256)
     elif source == "patches":
         yield from patches(count, height, channels == 3).split(256)
     else:
