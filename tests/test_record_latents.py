@@ -63,7 +63,7 @@ def test_samples_of_each_channel_have_second_moment_one(name):
     with torch.no_grad():
         mean, log_variance = vae.encode(seen)
     moment = (mean.square() + log_variance.exp()).mean(dim=(0, 2, 3))
-    assert (moment - 1).abs().max() < 0.1
+    assert (moment - 1).abs().max() < 0.15
 
 
 @pytest.mark.parametrize("name", OWN)
