@@ -131,7 +131,7 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     Scales and window follow from the smaller side by `scales_and_kernel`, the window's Gaussian is
     the published one in proportion, exponents are the published ones of these scales over their
     sum. Each scale's mean similarity, which may be negative, is brought to (1 + similarity)/2:
-    powers of what is cut off at 0 have no finite gradient there.
+    negative numbers have no such powers, and what is cut off at 0 has no gradient.
     """
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
