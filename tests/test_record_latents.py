@@ -93,19 +93,20 @@ def test_latents_lie_around_the_boundary_and_pixels_far_on_both_sides(name):
     for run in own_runs(name):
         samples = np.array(run["lam"]["samples"])
         assert 0.85 < samples.mean() < 1.02
-        assert np.mean((samples > low / 3) & (samples < 3 * low)) > 0.9
+        assert np.mean((samples > low / 4) & (samples < 4 * low)) > 0.9
         assert (samples < low).any() and (samples > low).any()
-    assert np.mean((pixels > low / 3) & (pixels < 3 * low)) < 0.3
+    assert np.mean((pixels > low / 4) & (pixels < 4 * low)) < 0.5
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_best_plan_gains_little_on_samples(name):
     for run in own_runs(name):
-        assert 0 <= gains(run["plans"]["samples"]["as they are"]) < 0.1
+        assert 0 <= gains(run["plans"]["samples"]["as they are"]) < 0.02
 
 
 def test_it_gains_on_means_at_unit_variance_and_on_pixels():
     for run in own_runs("patches"):
-        plans = run["plans"]["means"]["unit"]
-        assert gains(plans) > 0.05 and plans["jump"] is not None
+        for plans, least in ((run["plans"]["means"]["unit"], 0.3),
+                             (run["plans"]["means"]["as they are"], 0.18)):  # fmt: skip
+            assert gains(plans) > least and plans["jump"] in range(1, 30)
     assert gains(NUMBERS["pixels"]["patches"]["plans"]["unit"]) > 0.3
