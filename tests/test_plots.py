@@ -51,7 +51,10 @@ def test_the_grid_puts_images_row_by_row():
     images = np.arange(12)[:, None, None, None] / 12 * np.ones((12, 1, 3, 3))
     (ax,) = plots.sample_grid({"x": images}, columns=4).axes
     (shown,) = ax.images
-    assert np.allclose(shown.get_array()[1::4, 1::4], np.arange(12).reshape(3, 4) / 12)
+    assert np.allclose(np.squeeze(shown.get_array())[1::4, 1::4], np.arange(12).reshape(3, 4) / 12)
+    colors = np.array([[-1, 0, 3.0], [1, -1, -1]])[..., None, None] * np.ones((2, 3, 3, 3))
+    (ax,) = plots.sample_grid({"x": colors}, columns=2).axes
+    assert np.allclose(ax.images[0].get_array()[1, 1::4], [[0, 0.5, 1], [1, 0, 0]])
 
 
 def test_labels_at_the_end_of_curves_do_not_overlap():

@@ -117,6 +117,24 @@ def evaluate(
     _module("sampling").run_evaluate(model, steps, count, seed, guidance, samples, out)
 
 
+@app.command()
+def encode(
+    weights: Annotated[str, typer.Argument(help="Weights of a VAE, or the name of shipped ones.")],
+    images: Annotated[str, typer.Argument(help="A folder of images; or digits, or patches.")],
+    out: Annotated[Path, typer.Argument(help="The .npy file to write, for tdm plan --spectrum.")],
+    count: Annotated[int, typer.Option(help="Take at most so many images.")] = 20_000,
+    crop: Annotated[
+        int | None, typer.Option(help="Pixels of the central square; 148 for CelebA.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Samples of the posterior with this seed, not its means.")
+    ] = None,
+    unit: Annotated[bool, typer.Option("--unit", help="Scale to variance 1.")] = False,
+):
+    """Encode images by a VAE: one row of latents an image."""
+    _module("encoding").run(weights, images, out, count, crop, seed, unit)
+
+
 def _module(name: str):
     return import_module(f"tdmlib.cli.{name}")
 

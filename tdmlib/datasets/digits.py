@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
+from tdmlib.datasets.loading import repeatable_loader
 from tdmlib.errors import check_number
 
 SHAPE, CLASSES = (1, 8, 8), 10
@@ -43,14 +44,9 @@ class Digits(LightningDataModule):
         self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
         self.seed = check_number("seed", seed, 0, whole=True)
 
-    def _loader(self, split: Split, shuffle: bool) -> DataLoader:
-        data = TensorDataset(*split)
-        # Lightning calls set_epoch on this sampler, so a resumed run sees the order it missed.
-        order = DistributedSampler(data, 1, 0, shuffle=shuffle, seed=self.seed)
-        return DataLoader(data, self.batch_size, sampler=order)
-
     def train_dataloader(self) -> DataLoader:
-        return self._loader(digits()[0], shuffle=True)
+        data = TensorDataset(*digits()[0])
+        return repeatable_loader(data, self.batch_size, seed=self.seed)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(digits()[1], shuffle=False)
+        return repeatable_loader(TensorDataset(*digits()[1]), self.batch_size)

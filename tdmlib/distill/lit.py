@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tdmlib.denoisers import FromV, Guided
 from tdmlib.distill.repeatable import (
+    NetworkTraining,
     OptimizerFactory,
     RepeatableTraining,
     check_optimizer,
@@ -152,7 +153,7 @@ class ScoreDistillation(RepeatableTraining):
         self.save_average("student", levels=list(self.method.grid))
 
 
-class DenoiserTraining(RepeatableTraining):
+class DenoiserTraining(NetworkTraining):
     """Denoising score matching: E‖v̂ − v‖², which weights clean predictions by SNR + 1.
 
     Parameters
@@ -177,20 +178,9 @@ class DenoiserTraining(RepeatableTraining):
         last_rate: float = 0.02,
         seed: int = 0,
     ):
-        super().__init__(seed, ema, warmup, last_rate)
-        self.denoiser = FromV(network, cosine(T))
-        self.average = AveragedModel(self.denoiser, multi_avg_fn=warm_average(ema))
-        self.average.requires_grad_(False)
-        self.optimizer = check_optimizer("optimizer", optimizer)
+        denoiser = FromV(network, cosine(T))
+        super().__init__(denoiser, "teacher", optimizer, seed, ema, warmup, last_rate)
         self.drop_labels = check_number("drop_labels", drop_labels, 0, 1)
-
-    def configure_optimizers(self):
-        optimizer = self.optimizer(self.denoiser.parameters())
-        return [optimizer], [{"scheduler": self.rate(optimizer), "interval": "step"}]
-
-    def on_train_start(self) -> None:
-        if self.trainer.world_size != 1:
-            raise InputError("a teacher is trained in one process; set trainer.devices to 1")
 
     def loss(self, denoiser: nn.Module, batch, generator: torch.Generator) -> Tensor:
         x, labels = batch
@@ -206,19 +196,13 @@ class DenoiserTraining(RepeatableTraining):
     def training_step(self, batch, _):
         generator = self.generator()
         torch.manual_seed(generator.initial_seed())  # dropout draws from the global generator
-        loss = self.watch(self.loss(self.denoiser, batch, generator), "the loss")
+        loss = self.watch(self.loss(self.network, batch, generator), "the loss")
         self.update += 1
         self.log("loss", loss, prog_bar=True)
         return loss
-
-    def on_train_batch_end(self, *_):
-        self.average.update_parameters(self.denoiser)
 
     def validation_step(self, batch, index):
         generator = keyed_generator(self.device, self.seed, index, 1)  # a key that no update has
         self.log(
             "test_loss", self.loss(self.average.module, batch, generator).mean(), prog_bar=True
         )
-
-    def on_train_end(self) -> None:
-        self.save_average("teacher")

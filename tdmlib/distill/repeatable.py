@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from tdmlib.errors import InputError, check_number
 from tdmlib.models import save_denoiser
@@ -73,6 +74,8 @@ class RepeatableTraining(LightningModule):
     Raises InputError for a number outside its range.
     """
 
+    save = staticmethod(save_denoiser)
+
     def __init__(self, seed: int, ema: float, warmup: int, last_rate: float):
         super().__init__()
         self.seed = check_number("seed", seed, 0, whole=True)
@@ -108,5 +111,43 @@ class RepeatableTraining(LightningModule):
         """Write the averaged network beside the logs; a trainer without a logger writes nothing."""
         if self.trainer.is_global_zero and self.trainer.loggers:
             path = Path(self.trainer.log_dir) / f"{name}.safetensors"
-            save_denoiser(path, self.average.module, updates=int(self.update), **notes)
+            self.save(path, self.average.module, updates=int(self.update), **notes)
             print(f"wrote the averaged {name} to {path}")
+
+
+class NetworkTraining(RepeatableTraining):
+    """One network and one optimizer, in one process; the averaged network is saved in the end.
+
+    Parameters
+    ----------
+    network : what is trained, as it is saved.
+    name : of the file, and of the network in messages.
+    optimizer : makes an optimizer from parameters.
+    seed, ema, warmup, last_rate : as in `RepeatableTraining`.
+
+    Raises InputError for a number outside its range, or when run in more than one process.
+    """
+
+    def __init__(
+        self, network: nn.Module, name: str, optimizer: OptimizerFactory,
+        seed: int, ema: float, warmup: int, last_rate: float,
+    ):  # fmt: skip
+        super().__init__(seed, ema, warmup, last_rate)
+        self.network, self.name = network, name
+        self.average = AveragedModel(network, multi_avg_fn=warm_average(ema))
+        self.average.requires_grad_(False)
+        self.optimizer = check_optimizer("optimizer", optimizer)
+
+    def configure_optimizers(self):
+        optimizer = self.optimizer(self.network.parameters())
+        return [optimizer], [{"scheduler": self.rate(optimizer), "interval": "step"}]
+
+    def on_train_start(self) -> None:
+        if self.trainer.world_size != 1:
+            raise InputError(f"a {self.name} is trained in one process; set trainer.devices to 1")
+
+    def on_train_batch_end(self, *_) -> None:
+        self.average.update_parameters(self.network)
+
+    def on_train_end(self) -> None:
+        self.save_average(self.name)

@@ -1,4 +1,4 @@
-"""Denoisers in safetensors files that say what they are: no pickle, no code, no guessing."""
+"""Networks in safetensors files that say what they are: no pickle, no code, no guessing."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,12 @@ from tdmlib import denoisers, schedules
 from tdmlib.errors import InputError
 from tdmlib.files import write_whole
 from tdmlib.models.residual_mlp import ResidualMLP
+from tdmlib.models.vae import VAE
 
 NETWORKS = {"ResidualMLP": ResidualMLP}
 PREDICTIONS = {"FromV": denoisers.FromV, "FromFlow": denoisers.FromFlow}
+DENOISER = ("network", "config", "prediction", "alpha", "sigma")
+AUTOENCODER = ("network", "config")
 
 
 def save_denoiser(path: str | Path, denoiser, dtype=torch.float32, **notes) -> Path:
@@ -21,21 +24,31 @@ def save_denoiser(path: str | Path, denoiser, dtype=torch.float32, **notes) -> P
 
     `dtype` is what the file stores. The file appears whole or not at all.
     """
-    description = {
+    schedule = denoiser.schedule
+    about = {
         "prediction": type(denoiser).__name__,
-        "network": type(denoiser.network).__name__,
-        "config": denoiser.network.config,
-        "alpha": denoiser.schedule.alpha.tolist(),
-        "sigma": denoiser.schedule.sigma.tolist(),
-        "notes": notes,
+        "alpha": schedule.alpha.tolist(),
+        "sigma": schedule.sigma.tolist(),
     }
+    return _save(path, denoiser, denoiser.network, dtype, about | {"notes": notes})
+
+
+def save_vae(path: str | Path, vae: VAE, dtype=torch.float32, **notes) -> Path:
+    """Write a VAE, as `save_denoiser` does a denoiser."""
+    return _save(path, vae, vae, dtype, {"notes": notes})
+
+
+def _save(path: str | Path, module, network, dtype, about: dict) -> Path:
+    about = {"network": type(network).__name__, "config": network.config, **about}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in denoiser.state_dict().items()}
-    return write_whole(path, save(state, metadata={"tdmlib": json.dumps(description)}))
+    state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in module.state_dict().items()}
+    return write_whole(path, save(state, metadata={"tdmlib": json.dumps(about)}))
 
 
-def read_description(path: str | Path) -> dict:
+def read_description(
+    path: str | Path, what: str = "denoiser", fields: tuple[str, ...] = DENOISER
+) -> dict:
     """What a weights file says of itself. Raises InputError when it is not one of ours."""
     try:
         with safe_open(path, "pt") as file:
@@ -45,14 +58,13 @@ def read_description(path: str | Path) -> dict:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{str(path)!r} is not a safetensors file: {error}") from None
     if "tdmlib" not in metadata:
-        raise InputError(f"{str(path)!r} does not describe a denoiser of tdmlib")
+        raise InputError(f"{str(path)!r} does not describe a {what} of tdmlib")
     try:
         about = json.loads(metadata["tdmlib"])
     except ValueError as error:
-        raise InputError(f"{str(path)!r} describes its denoiser in broken JSON: {error}") from None
-    fields = ("network", "config", "prediction", "alpha", "sigma")
+        raise InputError(f"{str(path)!r} describes its {what} in broken JSON: {error}") from None
     if missing := [f for f in fields if not isinstance(about, dict) or f not in about]:
-        raise InputError(f"{str(path)!r} describes a denoiser without {', '.join(missing)}")
+        raise InputError(f"{str(path)!r} describes a {what} without {', '.join(missing)}")
     return about
 
 
@@ -73,14 +85,30 @@ def load_denoiser(path: str | Path):
         raise InputError(
             f"{str(path)!r}: the network counts T = {network.T} levels, its schedule {schedule.T}"
         )
+    return _with_weights(denoiser, path)
+
+
+def load_vae(path: str | Path) -> VAE:
+    """The VAE of a weights file, in evaluation mode and float32; raises as `load_denoiser`."""
+    about = read_description(path, "VAE", AUTOENCODER)
+    if about["network"] != "VAE":
+        raise InputError(f"{str(path)!r} holds a {about['network']!s:.40}, not a VAE")
+    try:
+        vae = VAE(**about["config"])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{str(path)!r} describes a VAE unknown here: {error}") from None
+    return _with_weights(vae, path)
+
+
+def _with_weights(module: torch.nn.Module, path: str | Path):
     with safe_open(path, "pt") as file:
         state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-    check_state(denoiser, state, path)
+    check_state(module, state, path)
     for key, tensor in state.items():
         if not torch.isfinite(tensor).all():
             raise InputError(f"{str(path)!r} holds NaN or infinite weights in {key}")
-    denoiser.load_state_dict(state)
-    return denoiser.eval()
+    module.load_state_dict(state)
+    return module.eval()
 
 
 def check_state(module: torch.nn.Module, state: dict, source) -> None:

@@ -9,7 +9,8 @@ from tdmlib.plots.style import COLORS, WIDTH
 def sample_grid(rows: dict, columns: int = 10):
     """Images in rows of one sampler each, the same noise in a column; n images per name.
 
-    `rows` maps a label to images (n, 1, h, w) in [−1, 1]; n may be several times `columns`.
+    `rows` maps a label to images (n, 1, h, w), or (n, 3, h, w) in colour, in [−1, 1]; n may be
+    several times `columns`.
     """
     heights = [-(-len(images) // columns) for images in rows.values()]
     total = sum(heights)
@@ -18,14 +19,17 @@ def sample_grid(rows: dict, columns: int = 10):
         height_ratios=heights, squeeze=False,
     )  # fmt: skip
     for ax, (label, images), height in zip(axes[:, 0], rows.items(), heights, strict=True):
-        pixels = np.asarray(images)[: height * columns, 0]
-        h, w = pixels.shape[1:]
-        canvas = np.full((height * (h + 1), columns * (w + 1)), -1.0)
+        pixels = np.moveaxis(np.asarray(images)[: height * columns], 1, -1)
+        h, w, channels = pixels.shape[1:]
+        ground = -1.0 if channels == 1 else 1.0  # paper: grey ones are drawn dark on light
+        canvas = np.full((height * (h + 1), columns * (w + 1), channels), ground)
         for k, image in enumerate(pixels):
             row, column = divmod(k, columns)
             canvas[row * (h + 1) : row * (h + 1) + h, column * (w + 1) : column * (w + 1) + w] = (
                 image
             )
+        if channels == 3:
+            canvas = (np.clip(canvas, -1, 1) + 1) / 2
         ax.imshow(canvas, vmin=-1, vmax=1, interpolation="nearest")
         ax.set_title(label, loc="left", pad=3, fontsize=10)
         ax.set_axis_off()

@@ -15,7 +15,8 @@ def spectra_in_phases(panels: dict[str, dict], boundaries: tuple[float, float]):
             lam = np.sort(lam[lam > 0])[::-1]
             ax.loglog(np.arange(1, lam.size + 1), lam, style, color=COLORS["data"], ms=3, lw=1.2)
             ax.annotate(label, (lam.size, lam[-1]), xytext=(5, 0), va="center",
-                        textcoords="offset points", annotation_clip=False)  # fmt: skip
+                        textcoords="offset points", annotation_clip=False,
+                        bbox=dict(fc="white", ec="none", alpha=0.7, pad=0.5))  # fmt: skip
         bottom, top = ax.get_ylim()
         for start, end, name in (
             (bottom, low, "sequential_boot"), (low, high, None), (high, top, "vanilla"),

@@ -3,7 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tdmlib.datasets.patches import patches, photographs
+from tdmlib.datasets import patches as module
+from tdmlib.datasets.patches import Patches, patches, photographs
 from tdmlib.errors import InputError
 
 
@@ -51,8 +52,36 @@ def test_the_seed_decides_and_nothing_repeats():
         ({"n": 5, "size": 0}, "size = 0"),
         ({"n": 5, "size": 2.5}, "size = 2.5"),
         ({"n": 5, "seed": -1}, "seed = -1"),
+        ({"n": 5, "part": "test"}, "part 'test' is unknown; choose one of all, train, validation"),
+        ({"n": 5, "size": 129, "part": "validation"}, "size = 129: .* within 1 … 128"),
     ],
 )
 def test_what_the_photographs_do_not_hold_is_refused(given, says):
     with pytest.raises(InputError, match=says):
         patches(**given)
+
+
+def test_validation_shares_no_pixel_with_training(monkeypatch):
+    columns = np.zeros((2, 427, 640, 3), np.uint8)
+    columns[..., 0], columns[..., 1] = np.divmod(np.arange(640), 256)
+    monkeypatch.setattr(module, "photographs", lambda: columns)
+    data = Patches(size=16, count=400, batch_size=64)
+    seen = {}
+    for part, loader in (("train", data.train_dataloader()), ("held", data.val_dataloader())):
+        pixels = np.rint((torch.cat([x for (x,) in loader]).numpy() + 1) * 127.5).astype(int)
+        seen[part] = set(np.unique(256 * pixels[:, 0] + pixels[:, 1]))
+        assert len(pixels) == {"train": 400, "held": 40}[part]
+    assert seen["train"] <= set(range(512)) and seen["held"] <= set(range(512, 640))
+
+
+def test_the_module_repeats_and_follows_its_seed():
+    def first(seed, epoch=0):
+        loader = Patches(size=8, color=False, count=50, batch_size=5, seed=seed).train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        return next(iter(loader))[0]
+
+    assert first(0).shape == (5, 1, 8, 8) and torch.equal(first(0), first(0))
+    assert not torch.equal(first(0), first(1)) and not torch.equal(first(0), first(0, epoch=1))
+    for bad in ({"count": 9}, {"batch_size": 0}, {"seed": -1}):
+        with pytest.raises(InputError, match=next(iter(bad))):
+            Patches(**bad)

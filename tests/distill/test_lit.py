@@ -198,16 +198,16 @@ def test_the_average_of_the_student_is_saved(tmp_path, teacher):
 
 def test_a_trained_denoiser_is_saved_and_validated_as_its_average(tmp_path, teacher):
     lit, asked = training(teacher, ema=0.2, warmup=1, last_rate=0.25), []
-    lit.denoiser.network.register_forward_pre_hook(
-        lambda _, inputs: asked.append((inputs[1], weights(lit.denoiser)))
+    lit.network.network.register_forward_pre_hook(
+        lambda _, inputs: asked.append((inputs[1], weights(lit.network)))
     )
     train(tmp_path, lit, data=digits(), logger=CSVLogger(tmp_path))
     levels, seen = zip(*asked, strict=True)
     assert distinct(levels) == distinct(seen) == int(lit.update) == 3
-    assert_average_is_saved(lit, "teacher", [*seen[1:], weights(lit.denoiser)])
+    assert_average_is_saved(lit, "teacher", [*seen[1:], weights(lit.network)])
     assert lit.optimizers().param_groups[0]["lr"] == pytest.approx(0.25 * 1e-3)
     before = lit.trainer.validate(lit, digits(), verbose=False)
-    torch.nn.init.constant_(lit.denoiser.network.last.bias, float("nan"))
+    torch.nn.init.constant_(lit.network.network.last.bias, float("nan"))
     assert lit.trainer.validate(lit, digits(), verbose=False) == before
 
 

@@ -1,0 +1,207 @@
+"""A folder of images, such as CelebA: what cannot serve is skipped, counted and named.
+
+Nothing is held in memory but names; images are decoded when a batch needs them.
+"""
+
+import os
+import sys
+import warnings
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
+
+from tdmlib.datasets.image_faults import REASONS, SUFFIXES, KeptFaults
+from tdmlib.datasets.loading import repeatable_loader
+from tdmlib.errors import InputError, check_number
+
+NAMED = 3  # files of each kind in a report
+
+
+def _files(root: Path) -> Iterator[str]:
+    """Paths of all files under `root`, relative to it; links are followed, each folder once."""
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        yield from (os.path.relpath(os.path.join(folder, name), root) for name in names)
+
+
+class ImageFolder(Dataset):
+    """The images (c, size, size) under a folder, float32 in [−1, 1], sorted by path.
+
+    An image is turned as its EXIF data say, its central square is cropped, of `crop` pixels or as
+    large as it can be, and resized. CelebA is usually taken with crop=148 and size=64.
+
+    Parameters
+    ----------
+    root : the folder; folders in it are searched too.
+    size : pixels of a side.
+    crop : pixels of the square that is resized; images must have as many. None for the largest.
+    color : three channels, and grey images are skipped; else one.
+    least : with fewer images left than this the folder is refused.
+
+    `names` are the files that serve, `skipped` maps a reason (a key of REASONS) to the others, and
+    `report()` says it in a line for each. A file that turns out broken when it is decoded joins
+    `skipped`, with a warning, and the next that can be decoded stands in for it.
+
+    Raises InputError for a root that is no folder, fewer than `least` images, or bad numbers.
+    """
+
+    def __init__(
+        self, root: str | Path, size: int = 64, crop: int | None = None, color: bool = True,
+        least: int = 100,
+    ):  # fmt: skip
+        self.root, self.color = Path(root), color
+        self.size = check_number("size", size, 1, 4096, whole=True)
+        self.crop = crop if crop is None else check_number("crop", crop, size, 2**16, whole=True)
+        self.side = self.crop or self.size
+        least = check_number("least", least, 1, whole=True)
+        if not os.path.isdir(self.root):  # false, not an error, for a name too long
+            what = "is no folder" if os.path.exists(self.root) else "does not exist"
+            raise InputError(f"{str(root)!r:.200} {what}; name a folder of images")
+        self.skipped: dict[str, list[str]] = defaultdict(list)
+        self.names = self._look()
+        if len(self.names) < least:
+            why = "; ".join(self.report().splitlines()[1:]) or "no file is there"
+            count = f"{len(self.names)} images can serve, at least {least} are needed"
+            raise InputError(f"{str(root)!r:.200}: {count}; {why}")
+
+    def _look(self) -> list[str]:
+        """The names of the files that serve; the others go to `skipped`."""
+        kept = KeptFaults(self.root, self.side, self.color)
+        names = []
+        for name in tqdm(
+            sorted(_files(self.root)), "looking at images", disable=None, delay=1, unit=" files"
+        ):
+            if os.path.splitext(name)[1].lower() not in SUFFIXES:
+                self.skipped["other"].append(name)
+            elif why := kept.of(name):
+                self.skipped[why].append(name)
+            else:
+                names.append(name)
+        kept.write()
+        return names
+
+    def report(self) -> str:
+        """How many images serve; then a line for each reason, with how many and the first names."""
+        lines = [f"{len(self.names):,} images in {self.root}"]
+        for why, words in REASONS.items():
+            if names := self.skipped.get(why):
+                more = ", …" if len(names) > NAMED else ""
+                lines.append(
+                    f"skipped {len(names):,} {words.format(side=self.side)}: "
+                    f"{', '.join(names[:NAMED])}{more}"
+                )
+        return "\n".join(line.encode(errors="replace").decode() for line in lines)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Image `index`, or the next that can be decoded."""
+        for step in range(len(self)):
+            image = self.read((index + step) % len(self))
+            if image is not None:
+                return image
+        raise InputError(f"{str(self.root)!r:.200}: none of {len(self)} images can be decoded")
+
+    def read(self, index: int) -> Tensor | None:
+        """Image `index`, (c, size, size); None where the file is broken or gone."""
+        name = self.names[index]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Image.open(self.root / name) as image:
+                    return self._tensor(image)
+        except Exception as error:  # on foreign bytes a decoder may raise anything
+            if name not in self.skipped["broken"]:
+                self.skipped["broken"].append(name)
+                reason = " ".join(str(error).split())
+                warnings.warn(f"{self.root / name} cannot be decoded: {reason:.200}", stacklevel=2)
+            return None
+
+    def _tensor(self, image: Image.Image) -> Tensor:
+        image = ImageOps.exif_transpose(image).convert("RGB" if self.color else "L")
+        side = self.crop or min(image.size)
+        left, top = ((extent - side) // 2 for extent in image.size)
+        image = image.crop((left, top, left + side, top + side))
+        image = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        pixels = np.asarray(image, dtype=np.float32) / 127.5 - 1
+        return torch.from_numpy(pixels.reshape(self.size, self.size, -1).transpose(2, 0, 1).copy())
+
+    def split(self, share: float) -> tuple[Subset, Subset]:
+        """(train, validation) in an order that a hash of the names gives.
+
+        `share` of the images, rounded, at least one, are for validation.
+        """
+        order = sorted(range(len(self)), key=lambda k: (zlib.crc32(os.fsencode(self.names[k])), k))
+        count = max(1, round(check_number("share", share, 0, 0.5) * len(self)))
+        return Subset(self, sorted(order[count:])), Subset(self, sorted(order[:count]))
+
+    def batches(self, batch_size: int = 256, most: int | None = None) -> Iterator[Tensor]:
+        """All images that can be decoded, each once, or the first `most`, in batches."""
+        batch = []
+        for index in tqdm(
+            range(min(len(self), most or len(self))), "reading images", disable=None, delay=1
+        ):
+            image = self.read(index)
+            if image is not None:
+                batch.append(image)
+            if len(batch) == batch_size:
+                yield torch.stack(batch)
+                batch = []
+        if batch:
+            yield torch.stack(batch)
+
+
+class Images(LightningDataModule):
+    """A folder of images for training, a share of them for validation.
+
+    `batch_size`, `seed` as in `Digits`; `workers` processes decode; `validation` is the share; all
+    else is of `ImageFolder`. What is skipped is reported on stderr.
+    """
+
+    def __init__(
+        self, root: str, size: int = 64, crop: int | None = None, color: bool = True,
+        least: int = 100, validation: float = 0.05, batch_size: int = 64, seed: int = 0,
+        workers: int = 0,
+    ):  # fmt: skip
+        super().__init__()
+        self.choices = dict(size=size, crop=crop, color=color, least=least)
+        self.root = root
+        self.validation = check_number("validation", validation, 0, 0.5)
+        self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
+        self.seed = check_number("seed", seed, 0, whole=True)
+        self.workers = check_number("workers", workers, 0, 256, whole=True)
+        self.parts = None
+
+    def setup(self, stage: str) -> None:
+        if self.parts is None:
+            folder = ImageFolder(self.root, **self.choices)
+            print(folder.report(), file=sys.stderr)
+            self.parts = folder.split(self.validation)
+
+    def _loader(self, part, seed: int | None) -> DataLoader:
+        return repeatable_loader(
+            part, self.batch_size, seed=seed, num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )  # fmt: skip
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader(self.parts[0], self.seed)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(self.parts[1], None)

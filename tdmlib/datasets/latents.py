@@ -1,0 +1,46 @@
+"""Images as latents of a VAE, in rows, as `spectrum` and `tdm plan` take them."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from tdmlib.errors import InputError, check_number
+
+
+@torch.no_grad()
+def encode(vae, batches: Tensor | Iterable[Tensor], seed: int | None = None) -> Tensor:
+    """Latents (n, d) of images (n, c, h, w), given as one tensor or in batches.
+
+    They are posterior means, or with a `seed` posterior samples. The VAE stays in the mode that it
+    is in. Raises InputError where there are no images, or of another shape than the VAE's.
+    """
+    if isinstance(batches, Tensor):
+        batches = batches.split(256)
+    generator = None
+    if seed is not None:
+        generator = torch.Generator().manual_seed(
+            check_number("seed", seed, 0, 2**63 - 1, whole=True)
+        )
+    device = next(vae.parameters()).device
+    found = []
+    for images in batches:
+        mean, log_variance = (part.cpu().flatten(1) for part in vae.encode(images.to(device)))
+        if generator is not None:
+            mean += (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
+        found.append(mean)
+    if not sum(map(len, found)):
+        raise InputError("there are no images to encode")
+    return torch.cat(found)
+
+
+def unit_scale(latents: Tensor) -> float:
+    """The number that scales latents (n, d) to variance 1 over all coordinates together.
+
+    That is the convention of latent diffusion (Rombach et al., 2022). Raises InputError where
+    latents do not vary.
+    """
+    variance = float(latents.double().var(dim=0).mean())
+    if not variance > 0:
+        raise InputError(f"latents of shape {tuple(latents.shape)} do not vary; no scale is theirs")
+    return variance**-0.5

@@ -1,0 +1,132 @@
+"""Training of a VAE: its loss, and `tdm fit` on the a folder of images, stopped and resumed."""
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+from safetensors.torch import load_file
+
+from tdmlib.cli import main
+from tdmlib.datasets.digits import Digits
+from tdmlib.distill.vae import VAETraining
+from tdmlib.errors import InputError
+from tdmlib.models import VAE, load_vae
+from tdmlib.models.vae import ms_ssim, psnr
+
+
+def module(**kwargs):
+    torch.manual_seed(0)
+    vae = VAE((1, 8, 8), latent_channels=2, width=8)
+    return VAETraining(vae, lambda p: torch.optim.AdamW(p, 1e-3), warmup=0, **kwargs)
+
+
+def test_the_loss_is_dissimilarity_plus_the_price_of_the_latents():
+    lit = module(kl_weight=0.25)
+    x, generator = torch.rand(6, 1, 8, 8) * 2 - 1, torch.Generator().manual_seed(5)
+    found = lit.losses(lit.network, x, generator)
+    mean, log_variance = lit.network.encode(x)
+    noise = torch.randn(mean.shape, generator=generator.manual_seed(5))
+    q = torch.distributions.Normal(mean, (log_variance / 2).exp())
+    y = lit.network.decode(mean + q.stddev * noise)
+    kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0, 1)).sum((1, 2, 3))
+    assert torch.allclose(found["loss"], 1 - ms_ssim(x, y) + kl / 4, atol=1e-5)
+    assert torch.allclose(found["psnr"], psnr(x, y)) and torch.allclose(found["kl"], kl, atol=1e-5)
+    again = lit.losses(lit.network, [x, torch.zeros(6)], generator.manual_seed(5))
+    assert all(torch.equal(found[name], again[name]) for name in found)
+
+
+def fitted(epochs=4, **kwargs):
+    trainer = Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    lit = module(**kwargs)
+    trainer.fit(lit, Digits(batch_size=350))
+    return lit, {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def test_training_improves_and_logs_both_parts():
+    _, early = fitted(epochs=1)
+    lit, late = fitted(epochs=6)
+    names = {"loss", "ms_ssim", "psnr", "kl"}
+    assert set(late) == names | {f"val_{name}" for name in names}
+    assert late["val_loss"] < 0.9 * early["val_loss"] and late["val_psnr"] > early["val_psnr"]
+    assert int(lit.update) == 24 and lit.average.n_averaged == 24
+    _, dear = fitted(epochs=2, kl_weight=100.0)
+    assert dear["kl"] < 0.05 * late["kl"]  # latents that carry nothing
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(InputError, match="kl_weight = -1"):
+        module(kl_weight=-1.0)
+    lit = module()
+    torch.nn.init.constant_(lit.network.decoder[0].bias, float("nan"))
+    with pytest.raises(InputError, match="the loss is nan at update 0"):
+        lit.training_step([torch.zeros(2, 1, 8, 8)], 0)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    for k in range(24):
+        noise = np.random.default_rng(k).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((24, 20)).save(root / f"{k:02}.png")
+    (root / "12.png").write_bytes((root / "12.png").read_bytes()[:200])  # by its header in order
+    return root
+
+
+SMALL = [
+    "--data.batch_size=5", "--data.size=16", "--data.least=10", "--data.crop=18", "--threads=1",
+    "--trainer.accelerator=cpu", "--model.vae.init_args.stages=2",
+    "--model.vae.init_args.shape=[3,16,16]", "--model.vae.init_args.width=8",
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be decoded")
+def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(
+    photos, tmp_path, monkeypatch, capfd
+):
+    command = ["fit", "--config", "vae_images.yaml", "--trainer.max_epochs=3", *SMALL,
+               f"--data.root={photos}"]  # fmt: skip
+
+    def run(folder, *extra):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        with pytest.raises(SystemExit) as stop:
+            main([*command, *extra])
+        return stop.value.code
+
+    def weights(folder):
+        return tmp_path / folder / "runs/vae_images/vae.safetensors"
+
+    assert not run("whole")
+    average = VAETraining.on_train_batch_end
+
+    def stop(self, *args):
+        average(self, *args)
+        if int(self.update) == 7:  # within the second epoch
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VAETraining, "on_train_batch_end", stop)
+        assert run("stopped") == 130 and not weights("stopped").exists()
+    assert not run("stopped", "--ckpt_path=last")
+    whole, resumed = load_file(weights("whole")), load_file(weights("stopped"))
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert load_vae(weights("whole")).config["width"] == 8
+    assert "24 images in" in capfd.readouterr().err
+
+
+def test_a_folder_that_cannot_serve_is_one_line(photos, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for arguments, says in (
+        ([], "root"),
+        ([f"--data.root={photos}", "--data.size=16", "--data.least=9"], "this VAE takes (3, 64"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", "--config", "vae_images.yaml", "--trainer.accelerator=cpu", *arguments])
+        error = capfd.readouterr().err
+        *_, last = error.splitlines()
+        assert stop.value.code == 2 and says in last, error
+        assert len(error.splitlines()) <= 2, error
