@@ -32,7 +32,7 @@ def best_fit(
     """The student that comes closest to `target` (B, d) on z (B, d), float64, by least squares.
 
     Levenberg and Marquardt's method (MINPACK) from each of `starts`, at most `evaluations` of the
-    student a start, and the closest of what they reach. A local search: its error is an upper bound
+    student a start, and the closest of what they reach, frozen. A local search: its error is an upper bound
     on the least one. Raises InputError when there is no start, or fewer numbers than parameters.
     """
     evaluations = check_number("evaluations", evaluations, 1, whole=True)
@@ -71,13 +71,13 @@ def _descend(start: GatedAffine, z: Tensor, target: Tensor, evaluations: int) ->
             lambda x: jacfwd(residuals)(torch.from_numpy(x)).numpy(),
             method="lm", x_scale="jac", max_nfev=evaluations, ftol=1e-12, xtol=1e-12,
         )  # fmt: skip
-    return GatedAffine(**unpack(torch.from_numpy(np.asarray(found.x))))
+    return GatedAffine(**unpack(torch.from_numpy(np.asarray(found.x)))).requires_grad_(False)
 
 
 def train(
     student: GatedAffine, z: Tensor, target: Tensor, s: float, step: float = 0.01
 ) -> GatedAffine:
-    """A copy of `student` after gradient descent on E‖student(z) − target‖² for time s.
+    """A copy of `student`, frozen, after gradient descent on E‖student(z) − target‖² for time s.
 
     Full batches in steps of at most `step`: Prop. 3.3's gradient flow, which for one component it
     follows. Raises InputError for s < 0 or step ≤ 0.
