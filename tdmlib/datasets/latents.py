@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tdmlib.errors import InputError, check_number
+from tdmlib.models.vae import posterior_sample
 
 
 @torch.no_grad()
@@ -27,7 +28,8 @@ def encode(vae, batches: Tensor | Iterable[Tensor], seed: int | None = None) -> 
     for images in batches:
         mean, log_variance = (part.cpu().flatten(1) for part in vae.encode(images.to(device)))
         if generator is not None:
-            mean += (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
+            noise = torch.randn(mean.shape, generator=generator)
+            mean = posterior_sample(mean, log_variance, noise)
         found.append(mean)
     if not sum(map(len, found)):
         raise InputError("there are no images to encode")
