@@ -32,8 +32,9 @@ def best_fit(
     """The student that comes closest to `target` (B, d) on z (B, d), float64, by least squares.
 
     Levenberg and Marquardt's method (MINPACK) from each of `starts`, at most `evaluations` of the
-    student a start, and the closest of what they reach, frozen. A local search: its error is an upper bound
-    on the least one. Raises InputError when there is no start, or fewer numbers than parameters.
+    student a start, and the closest of what they reach, frozen. A local search: its error is an
+    upper bound on the least one. Raises InputError when there is no start, fewer numbers than
+    parameters, another type, or a target of another shape than z.
     """
     evaluations = check_number("evaluations", evaluations, 1, whole=True)
     if z.dtype != torch.float64:

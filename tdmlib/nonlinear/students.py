@@ -90,18 +90,22 @@ def component_student(mixture: GaussianMixture, schedule: Schedule, i: int, j: i
     return student
 
 
-def widened(student: GatedAffine, components: int, seed: int = 0) -> GatedAffine:
-    """A student of more components that starts as nearly the same map: some of them split.
+def widened(
+    student: GatedAffine, components: int, seed: int = 0, noise: float = 0.1
+) -> GatedAffine:
+    """A student of more components that is nearly the same map: some of them split.
 
-    Raises InputError for fewer components than it has.
+    Every parameter is moved by `noise` times a normal number; without, the map is the same.
+    Raises InputError for fewer components than it has, or noise < 0.
     """
     M = len(student.maps)
     components = check_number("components", components, M, whole=True)
+    noise = check_number("noise", noise, 0)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.arange(components) % M
     copies = rows.bincount().to(student.gates.dtype)
     gates, maps = student.gates.detach()[rows], student.maps.detach()[rows]
-    gates = gates + 0.1 * torch.randn(gates.shape, generator=generator, dtype=gates.dtype)
-    maps = maps + 0.1 * torch.randn(maps.shape, generator=generator, dtype=maps.dtype)
+    gates = gates + noise * torch.randn(gates.shape, generator=generator, dtype=gates.dtype)
+    maps = maps + noise * torch.randn(maps.shape, generator=generator, dtype=maps.dtype)
     gates[:, 0] -= copies[rows].log()
     return GatedAffine(gates, maps)

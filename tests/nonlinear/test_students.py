@@ -74,6 +74,7 @@ def test_a_split_student_is_nearly_the_same_map():
     teacher = MixtureTeacher(random_mixture(3, 2, seed=0), SCHEDULE)
     student, z = step_student(teacher.mixture, SCHEDULE, 4, 3), teacher.marginal(200, 4)
     with torch.no_grad():
+        assert mean_square(widened(student, 5, noise=0.0), z, student(z)) < 1e-20
         assert 0 < mean_square(widened(student, 5), z, student(z)) < 0.1
     with pytest.raises(InputError, match="components"):
         widened(student, 2)
