@@ -32,10 +32,10 @@ from tdmlib.resources import find, folder
 from tdmlib.schedules import cosine
 
 SEEDS = (0, 1, 2)
-RUNS = (  # (data, price of a nat β, seed); three seeds at the configs' prices
-    *product(["digits"], ["1e-3"], SEEDS), *product(["patches"], ["1e-4"], SEEDS),
-    ("digits", "1e-4", 0), ("digits", "1e-2", 0), ("patches", "1e-3", 0),
-)  # fmt: skip
+RUNS = (  # (data, price of a nat β, seed)
+    *product(["digits"], ["1e-4", "1e-3", "1e-2"], SEEDS),
+    *product(["patches"], ["1e-4", "1e-3"], SEEDS),
+)
 T, S = 32, 1.6
 PATCHES = 5000  # of all parts of the photographs, for spectra
 

@@ -26,9 +26,9 @@ def distance_to_gradients(
     """(lower, upper) bounds on the least (E‖field(z) − ∇φ(z)‖²)^½ over all φ, z = αx + σε.
 
     `mixture` is of NumPy arrays in d = 2, `field` maps (B, 2) to (B, 2). Expectations are sums over
-    a grid of `points`² on eight standard deviations to each side, u and φ polynomials up to
-    `degree`. Raises InputError for another dimension or array library, a degree below 1 or points
-    below 2.
+    a grid of `points` × `points` on eight standard deviations to each side, u and φ polynomials up
+    to `degree`. Raises InputError for another dimension or array library, a degree below 1 or
+    points below 2.
     """
     if mixture.dim != 2 or not isinstance(mixture.means, np.ndarray):
         raise InputError(
