@@ -11,8 +11,8 @@ def random_mixture(components: int, d: int, seed: int, width: float = 0.35) -> G
     """Components of equal weight at random places, each of its own random covariance, in torch.
 
     The mean is 0, the variance per coordinate 1 on average, of which the components' own variance
-    has about the share `width` squared. Raises InputError for fewer than two components, d < 1 or a width
-    outside (0, 1).
+    has about the share `width` squared. Raises InputError for fewer than two components, d < 1 or
+    a width outside (0, 1).
     """
     M = check_number("components", components, 2, whole=True)
     d = check_number("d", d, 1, whole=True)
