@@ -13,8 +13,8 @@ from sphinx.application import Sphinx
 MARKUP = re.compile(
     r"""(?P<name>`[^`]*`)
     |(?P<value>(\w+=)?"[^"\s]+")
-    |(?<![^\W\d_])(?P<symbol>(∇|[^\W\d_])\u0302?)_(\{(?P<long>.*?)\}|(?P<short>\w))(?![^\W²³])
-    |(?P<greek>[α-ω]|score)_(?P<word>[^\W\d_²]+)
+    |(?<![a-z])(?P<symbol>(∇|[^\W\d_])\u0302?)_(\{(?P<long>.*?)\}|(?P<short>\w))(?![^\W²³])
+    |(?P<greek>[α-ω]|score|softmax)_(?P<word>[^\W\d_²]+)
     |(?P<sign>[*|\\]|(?<=\w)_(?!\w))""",
     re.VERBOSE,
 )

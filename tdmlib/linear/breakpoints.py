@@ -1,7 +1,7 @@
 """Plans in which only the student at T is trained: sets of break points, O(T²).
 
 Such a plan cuts the steps below T into groups and merges one untrained group after the other into
-A_T, so its operator is A_T ∏ f(P_group) with f(x) = (1 − γ_T) x + γ_T. Vanilla is one group,
+A_T, so its operator is A_T ∏ f(P_{group}) with f(x) = (1 − γ_T) x + γ_T. Vanilla is one group,
 sequential BOOT is T − 1 of them; both optimal phases are within reach, at any T.
 """
 
@@ -54,7 +54,7 @@ def jumps_then_boot(steps: np.ndarray, gamma: np.ndarray) -> np.ndarray:
 
 
 def extreme_products(steps: np.ndarray, gamma: np.ndarray, largest: bool) -> np.ndarray:
-    """The largest (smallest) ∏ f(P_group) over all groupings of (m, T − 1], at m = 0 … T − 1.
+    """The largest (smallest) ∏ f(P_{group}) over all groupings of (m, T − 1], at m = 0 … T − 1.
 
     With b_i the best value of what is noisier than i, a last group (m, i] gives
     b_i f(D_m / D_i) = γ b_i + (1 − γ) (b_i / D_i) D_m, a line in D_m: the answer is the envelope of

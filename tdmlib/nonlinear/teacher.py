@@ -72,7 +72,7 @@ class MixtureTeacher:
 
         Given z, x has the covariance σ²ΣS⁻¹ within components, S = α²Σ + σ²I, and means apart by
         σ²S⁻¹(μ_m − μ_n), the furthest D: a variance of at most D²/4 (Popoviciu). Two components of
-        covariance sI reach it midway. Raises InputError when covariances differ: then the slope is
+        covariance λI reach it midway. Raises InputError when covariances differ: then the slope is
         unbounded in general, since x̂ jumps ever further along a gate.
         """
         a, b = self.coefficients(t)

@@ -26,8 +26,8 @@ def curves_over_lambda(lams, curves: dict, ylabel: str, boundaries=(), log: bool
 def range_over_lambda(lams, low, high, curves: dict, boundaries=()):
     """The range of all plans' signed errors as a band around the teacher's line at zero.
 
-    `low` and `high` are S_min − P and S_max − P; `curves` are strategies within the band. The axis
-    is linear up to 1e-8 and logarithmic beyond.
+    `low` and `high` are S_{min} − P and S_{max} − P; `curves` are strategies within the band. The
+    axis is linear up to 1e-8 and logarithmic beyond.
     """
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
     ax.fill_between(lams, low, high, color="0.85", lw=0)

@@ -39,10 +39,10 @@ print("the library says", tdmlib.VALUE)
 """
 
 
-def load_tool(root: Path = ROOT) -> ModuleType:
-    """tools/book.py of a project, as a module of its own."""
-    name = f"book_tool_{abs(hash(root))}"
-    spec = importlib.util.spec_from_file_location(name, root / "tools" / "book.py")
+def load_tool(root: Path = ROOT, tool: str = "book") -> ModuleType:
+    """A file of a project's tools/, as a module of its own."""
+    name = f"{tool}_tool_{abs(hash(root))}"
+    spec = importlib.util.spec_from_file_location(name, root / "tools" / f"{tool}.py")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

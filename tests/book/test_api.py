@@ -182,3 +182,13 @@ def test_the_command_line_shows_every_option(soups):
         (section,) = page.select(f"section#tdm-{name}")
         shown = {code.get_text().split(" ")[0] for code in section.select("li code")}
         assert {p.opts[0] for p in command.params if p.opts[0].startswith("--")} <= shown
+
+
+@pytest.mark.parametrize(
+    ("written", "typeset"),
+    [("αΣ_m S⁻¹", r"αΣ\ :sub:`m`\  S⁻¹"), ("softmax_m(q)", r"softmax\ :sub:`m`\ (q)"),
+     ("∏ f(P_{group})", r"∏ f(P\ :sub:`group`\ )"), ("x_hat, last_rate", "x_hat, last_rate"),
+     ('`z_t` or part="all"', '`z_t` or ``part="all"``'), ("**kwargs", r"\*\*kwargs")],
+)  # fmt: skip
+def test_indices_are_lowered_and_names_are_left_alone(written, typeset):
+    assert load_tool(tool="docstrings").typeset(written) == typeset

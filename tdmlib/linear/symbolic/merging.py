@@ -42,7 +42,7 @@ def merge_rises() -> dict[str, sp.Eq]:
 
 
 def breakpoints() -> dict[str, sp.Eq]:
-    """With only the student at T trained, S/A_T = ∏ f(P_group), and a group's best cut is a line.
+    """With only the student at T trained, S/A_T = ∏ f(P_{group}), and a group's best cut is a line.
 
     C is the product of the steps i+1 … T−1, D that of the steps m+1 … T−1 already merged into b.
     Merging the group (i, m] gives b f(C/D): linear in C, so the extremes over m are the envelopes
