@@ -39,7 +39,7 @@ const Panels = (() => {
     return ({ given, schedule }) => {
       const { T, steps, lam, target } = given;
       const root = Math.sqrt(lam);
-      const unit = Math.min((RIGHT - origin - 14) / Math.max(root, 1), 160 / 1);
+      const unit = Math.min((RIGHT - origin - 14) / Math.max(root, 1), 160);
       const at = ([x, y]) => [origin + x * unit, ground - y * unit];
       const v = range(0, T).map((t) => [schedule.alpha[t] * root, schedule.sigma[t]]);
       const curve = range(0, 48).map((k) => {
@@ -47,7 +47,7 @@ const Panels = (() => {
         return at([root * Math.cos(angle), Math.sin(angle)]);
       });
       let deviation = Math.hypot(...v[T]);
-      const path = [v[T].map((x) => x)];
+      const path = [v[T]];
       for (let t = T; t > 0; t--) {
         // A_t times the state, drawn in the direction of v_{t−1}
         deviation *= steps[t - 1];
@@ -325,7 +325,7 @@ const Panels = (() => {
     const y0 = 10;
     const y1 = 186;
     const bands = add(svg, "g");
-    const axis = add(svg, "path", { class: "axis", d: `M${x0} ${y0}V${y1}H${RIGHT}` });
+    add(svg, "path", { class: "axis", d: `M${x0} ${y0}V${y1}H${RIGHT}` });
     const dots = add(svg, "path", { style: ink("data") });
     const ticks = add(svg, "g", { class: "tick" });
     const names = add(svg, "g", { class: "faded" });
@@ -340,8 +340,6 @@ const Panels = (() => {
       transform: `translate(10 ${(y0 + y1) / 2}) rotate(-90)`,
       text: "variance λ",
     });
-    axis.remove();
-    svg.append(axis);
     return ({ lams, boundaries }) => {
       const shown = lams.filter((lam) => lam > 0);
       const least = Math.max(shown.at(-1) ?? 1, 1e-9);
@@ -352,7 +350,6 @@ const Panels = (() => {
       const [boot, van] = boundaries.map(y);
       fill(bands, "path", [
         { class: "sure", style: ink("sequential_boot"), d: `M${x0} ${boot}H${RIGHT}V${y1}H${x0}z` },
-        { class: "mixed", style: ink("muted"), d: `M${x0} ${van}H${RIGHT}V${boot}H${x0}z` },
         { class: "sure", style: ink("vanilla"), d: `M${x0} ${y0}H${RIGHT}V${van}H${x0}z` },
       ]);
       set(dots, {
