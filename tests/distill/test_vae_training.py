@@ -1,4 +1,4 @@
-"""Training of a VAE: its loss, and `tdm fit` on the a folder of images, stopped and resumed."""
+"""Training of a VAE: its loss, and `tdm fit` on a folder of images, stopped and resumed."""
 
 import numpy as np
 import pytest
