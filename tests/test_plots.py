@@ -158,3 +158,7 @@ def test_curves_run_through_the_mean_of_their_seeds():
         assert dots == [[1, 10], [3, 30]]
         assert [label.get_text() for label in ax.get_xticklabels()] == [str(v) for v in x]
         assert [text.get_text() for text in ax.texts] == ["vanilla"]
+    curves = {"measured": values, "proved": values}  # of one colour
+    (ax,) = plots.spread_curves([2, 7], curves, "x", "y", {"proved": ":"}).axes
+    faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
+    assert faces[:2] != faces[2:] == ["none", "none"]

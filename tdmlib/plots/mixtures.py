@@ -10,15 +10,17 @@ from tdmlib.plots.style import COLORS, STYLES, end_labels
 def spread_curves(x, curves: dict, xlabel: str, ylabel: str, styles: dict = STYLES):
     """A line through the mean of the seeds, a dot a seed; curves[name] has shape (len(x), seeds).
 
-    `x` are numbers, or labels to stand at equal distances.
+    `x` are numbers, or labels to stand at equal distances. Names without a colour of their own are
+    told apart by `styles`; their dots are hollow where the line is not solid.
     """
     fig, ax = plt.subplots()
     places = x if not isinstance(x[0], str) else np.arange(len(x))
     for name, values in curves.items():
-        color = COLORS.get(name, COLORS["data"])
-        ax.plot(places, np.mean(values, axis=1), color=color, ls=styles.get(name, "-"), lw=1.4)
+        color, style = COLORS.get(name, COLORS["data"]), styles.get(name, "-")
+        face = color if name in COLORS or style == "-" else "none"
+        ax.plot(places, np.mean(values, axis=1), color=color, ls=style, lw=1.4)
         for seed in np.transpose(values):
-            ax.plot(places, seed, "o", color=color, ms=3.5, alpha=0.6)
+            ax.plot(places, seed, "o", color=color, mfc=face, ms=3.5, alpha=0.6)
     ax.set(yscale="log", xlabel=xlabel, ylabel=f"{ylabel} (log scale)")
     ax.set_xticks(places, [str(value) for value in x])
     ax.yaxis.set_major_formatter("{x:g}")
