@@ -25,8 +25,7 @@ from tdmlib.datasets.digits import digits
 from tdmlib.datasets.latents import encode, unit_scale
 from tdmlib.datasets.patches import patches
 from tdmlib.linear import jump_then_boot, phase_boundaries, plan_spectrum, spectrum
-from tdmlib.models import load_vae, save_vae
-from tdmlib.models.vae import kl_divergence, ms_ssim, posterior_sample, psnr
+from tdmlib.models import kl_divergence, load_vae, ms_ssim, posterior_sample, psnr, save_vae
 from tdmlib.records import write_record
 from tdmlib.resources import find, folder
 from tdmlib.schedules import cosine

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tdmlib.errors import InputError, check_number
-from tdmlib.models.vae import posterior_sample
+from tdmlib.models import posterior_sample
 
 
 @torch.no_grad()

@@ -5,8 +5,7 @@ from torch import Tensor
 
 from tdmlib.distill.repeatable import NetworkTraining, OptimizerFactory, keyed_generator
 from tdmlib.errors import check_number
-from tdmlib.models import VAE, save_vae
-from tdmlib.models.vae import kl_divergence, ms_ssim, posterior_sample, psnr
+from tdmlib.models import VAE, kl_divergence, ms_ssim, posterior_sample, psnr, save_vae
 
 
 class VAETraining(NetworkTraining):

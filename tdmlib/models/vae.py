@@ -112,12 +112,12 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def scales_and_kernel(size: int) -> tuple[int, int]:
-    """Scales and window of MS-SSIM for images of `size` pixels, where the published do not fit.
+    """Scales and window of MS-SSIM that fit images of `size` pixels.
 
-    The window is the odd number nearest to √size, up to the published 11. Each further scale
-    halves the image; there are as many, up to the published five, as leave it a window and its
-    radius wide. So 8 pixels have two scales and a window of 3, 64 three and 7, 256 five and 11.
-    Raises InputError for a size below 8.
+    The window is the odd number nearest to √size, up to the published 11. Each further
+    scale halves the image; there are as many, up to the published five, as leave it a
+    window and its radius wide. So 8 pixels have two scales and a window of 3, 64 three and
+    7, 256 five and 11. Raises InputError for a size below 8.
     """
     size = check_number("size", size, 8, whole=True)
     kernel = min(KERNEL, 2 * math.ceil(math.sqrt(size) / 2) - 1)
@@ -126,12 +126,13 @@ def scales_and_kernel(size: int) -> tuple[int, int]:
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Multi-scale structural similarity of images (B, c, h, w) in [−1, 1]: (B,), 1 for equal ones.
+    """Multi-scale structural similarity of images (B, c, h, w) in [−1, 1]: (B,), at most 1.
 
-    Scales and window follow from the smaller side by `scales_and_kernel`, the window's Gaussian is
-    the published one in proportion, exponents are the published ones of these scales over their
-    sum. Each scale's mean similarity, which may be negative, is brought to (1 + similarity)/2:
-    negative numbers have no such powers, and what is cut off at 0 has no gradient.
+    Scales and window follow from the smaller side by `scales_and_kernel`, the window's
+    Gaussian is the published one in proportion, exponents are the published ones of these
+    scales over their sum. Each scale's mean similarity may be negative and becomes (1 +
+    similarity)/2: negative numbers have no such powers, and what is cut off at 0 has no
+    gradient.
     """
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
@@ -139,8 +140,9 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     betas = tuple(beta / sum(BETAS[:scales]) for beta in BETAS[:scales])
     return multiscale_structural_similarity_index_measure(
         x + 1, y + 1,  # intensities are not negative
-        sigma=SIGMA * kernel / KERNEL,  # of a Gaussian it takes the window's size from this alone
-        kernel_size=kernel, reduction="none", data_range=2.0, betas=betas, normalize="simple",
+        sigma=SIGMA * kernel / KERNEL,  # alone sets the size of a Gaussian window
+        kernel_size=kernel, reduction="none", data_range=2.0, betas=betas,
+        normalize="simple",
     )  # fmt: skip
 
 

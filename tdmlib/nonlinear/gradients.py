@@ -25,15 +25,15 @@ def distance_to_gradients(
 ) -> tuple[float, float]:
     """(lower, upper) bounds on the least (E‖field(z) − ∇φ(z)‖²)^½ over all φ, z = αx + σε.
 
-    `mixture` is of NumPy arrays in d = 2, `field` maps (B, 2) to (B, 2). Expectations are sums over
-    a grid of `points` × `points` on eight standard deviations to each side, u and φ polynomials up
-    to `degree`. Raises InputError for another dimension or array library, a degree below 1 or
-    points below 2.
+    `mixture` is of NumPy arrays in d = 2, `field` maps (B, 2) to (B, 2). Expectations are
+    sums over a grid of `points` × `points` on eight standard deviations to each side, u and
+    φ polynomials up to `degree`. Raises InputError for another dimension or array library,
+    a degree below 1 or points below 2.
     """
     if mixture.dim != 2 or not isinstance(mixture.means, np.ndarray):
         raise InputError(
-            f"d = {mixture.dim}, {type(mixture.means).__name__}: gradients are told apart in the "
-            "plane, d = 2, for a mixture of NumPy arrays"
+            f"d = {mixture.dim}, {type(mixture.means).__name__}: gradients are told apart "
+            "in the plane, d = 2, for a mixture of NumPy arrays"
         )
     degree = check_number("degree", degree, 1, whole=True)
     points = check_number("points", points, 2, whole=True)

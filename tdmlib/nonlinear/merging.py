@@ -19,13 +19,15 @@ def carry_out(
 ) -> GatedAffine:
     """The student that `plan` leaves, a map from the noisy to the clean end of its span.
 
-    `points(j)` are samples of z_j, shape (B, d). A merge at level j begins with the noisiest of its
-    operators, R, and puts learn(R, points(j), L(R(points(j)))) in their place, L the others.
-    Raises InputError when the plan reaches beyond the teacher's schedule.
+    `points(j)` are samples of z_j, shape (B, d). A merge at level j begins with the
+    noisiest of its operators, R, and puts learn(R, points(j), L(R(points(j)))) in their
+    place, L being the others. Raises InputError when the plan reaches beyond the teacher's
+    schedule.
     """
     schedule = teacher.schedule
     if plan.span[1] > schedule.T:
-        raise InputError(f"the plan spans {plan.span}, the schedule ends at T = {schedule.T}")
+        ends = f"the schedule ends at T = {schedule.T}"
+        raise InputError(f"the plan spans {plan.span}, {ends}")
     stack: list[GatedAffine] = []
     for _, j, k in plan.nodes():
         if k == 0:

@@ -44,15 +44,17 @@ class GatedAffine(nn.Module):
         return (weights[..., None] * moved).sum(1)
 
 
-def step_student(mixture: GaussianMixture, schedule: Schedule, t: int, s: int) -> GatedAffine:
-    """The exact step from level t to level s < t on a mixture of float64 torch tensors.
+def step_student(mixture: GaussianMixture, schedule: Schedule, t: int, s: int):
+    """The exact step from level t to level s < t, on float64 torch tensors.
 
-    Component m alone would have x̂_m(z) = μ_m + αΣ_m S⁻¹(z − αμ_m) with S = α²Σ_m + σ²I; its logit
-    is log w_m N(z; αμ_m, S). Raises InputError unless 0 ≤ s < t ≤ T, or for other arrays.
+    Component m alone would have x̂_m(z) = μ_m + αΣ_m S⁻¹(z − αμ_m) with S = α²Σ_m + σ²I;
+    its logit is log w_m N(z; αμ_m, S). Raises InputError unless 0 ≤ s < t ≤ T, or for other
+    arrays.
     """
     mu, C, d = mixture.means, mixture.covariances, mixture.dim
     if not isinstance(mu, Tensor):
-        raise InputError(f"the mixture is made of {type(mu).__name__}; students need torch tensors")
+        kind = type(mu).__name__
+        raise InputError(f"the mixture is made of {kind}; students need torch tensors")
     t = check_number("t", t, 1, schedule.T, whole=True)
     s = check_number("s", s, 0, t - 1, whole=True)
     alpha, sigma = schedule.at(t, mu)
@@ -68,7 +70,8 @@ def step_student(mixture: GaussianMixture, schedule: Schedule, t: int, s: int) -
     offset = mixture.weights.log() - 0.5 * torch.logdet(S) - 0.5 * (centre * h).sum((1, 2))
     i, j = torch.triu_indices(d, d)
     quadratic = -inverse[:, i, j] * torch.where(i == j, 0.5, 1.0)
-    maps = torch.cat([keep * one + gain * slope, gain * (mu[..., None] - slope @ centre)], dim=2)
+    rest = mu[..., None] - slope @ centre
+    maps = torch.cat([keep * one + gain * slope, gain * rest], dim=2)
     return GatedAffine(torch.cat([offset[:, None], h[..., 0], quadratic], dim=1), maps)
 
 
