@@ -57,7 +57,7 @@ def test_components_alone_make_the_composite_of_one_and_of_hard_round_gates():
 
 
 def test_a_single_step_is_recovered_from_another_start():
-    """So what best fits miss of merged steps is not the optimiser's doing."""
+    """What the family holds exactly is found, to rounding."""
     teacher = MixtureTeacher(random_mixture(3, 2, seed=0), SCHEDULE)
     z = teacher.marginal(300, 3)
     start = step_student(teacher.mixture, SCHEDULE, 4, 2)

@@ -99,12 +99,15 @@ def test_the_slope_stays_below_its_bound_and_two_round_modes_reach_it(schedule, 
     modes = GaussianMixture(np.ones(2), pair, 0.1 * np.stack([np.eye(2)] * 2))
     two = MixtureTeacher(modes, schedule)
     z = 3 * rng.standard_normal((500, 2))
-    for t in range(1, schedule.T + 1):
+    stays = schedule.alpha[-1] * pair.mean(axis=0, keepdims=True)
+    for t in range(schedule.T, 0, -1):
         steepest = np.linalg.eigvalsh(teacher.jacobian(z, t))[:, -1].max()
         assert steepest <= teacher.lipschitz(t) * (1 + 1e-9)
         midway = schedule.alpha[t] * pair.mean(axis=0, keepdims=True)
         steepest = np.linalg.eigvalsh(two.jacobian(midway, t))[0, -1]
         assert np.isclose(steepest, two.lipschitz(t))
+        assert np.allclose(stays, midway)  # so the slopes of the composite multiply there
+        stays = two.step(stays, t)
 
 
 def test_points_at_a_level_have_its_moments():
