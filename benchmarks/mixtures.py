@@ -20,6 +20,7 @@ from tdmlib.mixtures import GaussianMixture
 from tdmlib.nonlinear import (
     MixtureTeacher,
     amplification,
+    bend,
     best_fit,
     carry_out,
     component_student,
@@ -45,26 +46,18 @@ def root(student, z, target) -> float:
         return float(mean_square(student, z, target).sqrt())
 
 
-def bend(z, target) -> float:
-    """How far the target is from its best affine fit."""
-    z = torch.cat([z, torch.ones_like(z[:, :1])], dim=1)
-    affine = torch.linalg.lstsq(z, target).solution
-    return float((target - z @ affine).square().sum(1).mean().sqrt())
-
-
 def missed(teacher: MixtureTeacher, k: int, seed: int, components: int | None = None) -> float:
     """The share of the bend of P_{T−1−k, T−1} that the best student found misses, held out."""
     mixture, j = teacher.mixture, T - 1
-    starts = [make(mixture, teacher.schedule, *ends) for make, ends in (
-        (step_student, (j, j - k)), (component_student, (j - k, j)),
-    )]  # fmt: skip
+    starts = [make(mixture, teacher.schedule, j - k, j)
+              for make in (step_student, component_student)]  # fmt: skip
     if components:
         starts = [widened(start, components, seed) for start in starts]
     z = teacher.marginal(POINTS, j, seed)
     student = best_fit(starts, z, teacher.composite(z, j - k, j), EVALUATIONS)
     z = teacher.marginal(TESTED, j, 1000 + seed)
     target = teacher.composite(z, j - k, j)
-    return root(student, z, target) / bend(z, target)
+    return root(student, z, target) / float(bend(z, target))
 
 
 def proved(teacher: MixtureTeacher, k: int) -> list[float]:
@@ -78,7 +71,7 @@ def proved(teacher: MixtureTeacher, k: int) -> list[float]:
         lambda z: plain.composite(z, j - k, j), plain.mixture, *levels, degree=18
     )
     z = teacher.marginal(TESTED, j, 0)
-    whole = bend(z, teacher.composite(z, j - k, j))
+    whole = float(bend(z, teacher.composite(z, j - k, j)))
     return [bound / whole for bound in bounds]
 
 
@@ -125,7 +118,7 @@ def amplified(radius: float, seed: int) -> dict:
     mixture = GaussianMixture(torch.ones(3, dtype=means.dtype), means, 0.3**2 * one)
     teacher = MixtureTeacher(mixture, cosine(T))
     z = teacher.marginal(POINTS // 2, T, seed)
-    start = step_student(mixture, teacher.schedule, T, T // 2)
+    start = step_student(mixture, teacher.schedule, T // 2, T)
     student = best_fit([start], z, teacher.composite(z, T // 2), EVALUATIONS)
     z = teacher.marginal(TESTED, T, 1000 + seed)
     with torch.no_grad():

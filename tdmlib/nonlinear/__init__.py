@@ -4,7 +4,7 @@ What `tdmlib.linear` does with numbers is done here with maps R^d → R^d, in to
 """
 
 from tdmlib.nonlinear.amplification import amplification
-from tdmlib.nonlinear.fitting import best_fit, mean_square, train
+from tdmlib.nonlinear.fitting import bend, best_fit, mean_square, train
 from tdmlib.nonlinear.gradients import distance_to_gradients
 from tdmlib.nonlinear.merging import carry_out
 from tdmlib.nonlinear.random_mixtures import random_mixture
@@ -15,6 +15,7 @@ __all__ = [
     "GatedAffine",
     "MixtureTeacher",
     "amplification",
+    "bend",
     "best_fit",
     "carry_out",
     "component_student",

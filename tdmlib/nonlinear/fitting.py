@@ -26,6 +26,13 @@ def mean_square(student, z: Tensor, target: Tensor) -> Tensor:
     return (student(z) - target).square().sum(1).mean()
 
 
+def bend(z: Tensor, target: Tensor) -> Tensor:
+    """How far the target (B, d) is from its best affine fit on z (B, d), (E‖·‖²)^½."""
+    z = torch.cat([z, torch.ones_like(z[:, :1])], dim=1)
+    affine = torch.linalg.lstsq(z, target).solution
+    return (target - z @ affine).square().sum(1).mean().sqrt()
+
+
 def best_fit(
     starts: Iterable[GatedAffine], z: Tensor, target: Tensor, evaluations: int = 100
 ) -> GatedAffine:

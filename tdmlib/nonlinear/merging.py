@@ -31,7 +31,7 @@ def carry_out(
     stack: list[GatedAffine] = []
     for _, j, k in plan.nodes():
         if k == 0:
-            stack.append(step_student(teacher.mixture, schedule, j, j - 1))
+            stack.append(step_student(teacher.mixture, schedule, j - 1, j))
             continue
         z = target = points(j)
         with torch.no_grad():

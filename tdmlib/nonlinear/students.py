@@ -44,21 +44,21 @@ class GatedAffine(nn.Module):
         return (weights[..., None] * moved).sum(1)
 
 
-def step_student(mixture: GaussianMixture, schedule: Schedule, t: int, s: int):
-    """The exact step from level t to level s < t, on float64 torch tensors.
+def step_student(mixture: GaussianMixture, schedule: Schedule, i: int, j: int):
+    """The exact step from level j to level i < j, on float64 torch tensors.
 
     Component m alone would have x̂_m(z) = μ_m + αΣ_m S⁻¹(z − αμ_m) with S = α²Σ_m + σ²I;
-    its logit is log w_m N(z; αμ_m, S). Raises InputError unless 0 ≤ s < t ≤ T, or for other
+    its logit is log w_m N(z; αμ_m, S). Raises InputError unless 0 ≤ i < j ≤ T, or for other
     arrays.
     """
     mu, C, d = mixture.means, mixture.covariances, mixture.dim
     if not isinstance(mu, Tensor):
         kind = type(mu).__name__
         raise InputError(f"the mixture is made of {kind}; students need torch tensors")
-    t = check_number("t", t, 1, schedule.T, whole=True)
-    s = check_number("s", s, 0, t - 1, whole=True)
-    alpha, sigma = schedule.at(t, mu)
-    below = schedule.at(s, mu)
+    j = check_number("j", j, 1, schedule.T, whole=True)
+    i = check_number("i", i, 0, j - 1, whole=True)
+    alpha, sigma = schedule.at(j, mu)
+    below = schedule.at(i, mu)
     keep = below[1] / sigma
     gain = below[0] - alpha * keep
     one = torch.eye(d, dtype=mu.dtype)
@@ -68,8 +68,8 @@ def step_student(mixture: GaussianMixture, schedule: Schedule, t: int, s: int):
     centre = alpha * mu[..., None]
     h = inverse @ centre
     offset = mixture.weights.log() - 0.5 * torch.logdet(S) - 0.5 * (centre * h).sum((1, 2))
-    i, j = torch.triu_indices(d, d)
-    quadratic = -inverse[:, i, j] * torch.where(i == j, 0.5, 1.0)
+    row, column = torch.triu_indices(d, d)
+    quadratic = -inverse[:, row, column] * torch.where(row == column, 0.5, 1.0)
     rest = mu[..., None] - slope @ centre
     maps = torch.cat([keep * one + gain * slope, gain * rest], dim=2)
     return GatedAffine(torch.cat([offset[:, None], h[..., 0], quadratic], dim=1), maps)
@@ -83,10 +83,10 @@ def component_student(mixture: GaussianMixture, schedule: Schedule, i: int, j: i
     """
     i = check_number("i", i, 0, whole=True)
     j = check_number("j", j, i + 1, schedule.T, whole=True)
-    student = step_student(mixture, schedule, j, j - 1)
+    student = step_student(mixture, schedule, j - 1, j)
     with torch.no_grad():
         for t in range(j - 1, i, -1):
-            later = step_student(mixture, schedule, t, t - 1).maps
+            later = step_student(mixture, schedule, t - 1, t).maps
             maps = later[..., :-1] @ student.maps
             maps[..., -1] += later[..., -1]
             student.maps.copy_(maps)

@@ -14,6 +14,7 @@ from tdmlib.nonlinear import (
     GatedAffine,
     MixtureTeacher,
     amplification,
+    bend,
     best_fit,
     carry_out,
     component_student,
@@ -41,7 +42,7 @@ def round_modes(means, variance):
 def test_a_step_is_a_gated_mixture_of_affine_maps(M, d, t):
     teacher = MixtureTeacher(random_mixture(M, d, seed=M), SCHEDULE)
     z = teacher.marginal(200, t)
-    student = step_student(teacher.mixture, SCHEDULE, t, t - 1)
+    student = step_student(teacher.mixture, SCHEDULE, t - 1, t)
     assert torch.allclose(student(z), teacher.step(z, t), atol=1e-10)
 
 
@@ -60,7 +61,7 @@ def test_a_single_step_is_recovered_from_another_start():
     """What the family holds exactly is found, to rounding."""
     teacher = MixtureTeacher(random_mixture(3, 2, seed=0), SCHEDULE)
     z = teacher.marginal(300, 3)
-    start = step_student(teacher.mixture, SCHEDULE, 4, 2)
+    start = step_student(teacher.mixture, SCHEDULE, 2, 4)
     found = best_fit([start], z, teacher.step(z, 3))
     assert mean_square(found, z, teacher.step(z, 3)) < 1e-20
     merged = teacher.composite(z, 0, 3)
@@ -72,7 +73,7 @@ def test_a_single_step_is_recovered_from_another_start():
 
 def test_a_split_student_is_nearly_the_same_map():
     teacher = MixtureTeacher(random_mixture(3, 2, seed=0), SCHEDULE)
-    student, z = step_student(teacher.mixture, SCHEDULE, 4, 3), teacher.marginal(200, 4)
+    student, z = step_student(teacher.mixture, SCHEDULE, 3, 4), teacher.marginal(200, 4)
     with torch.no_grad():
         assert mean_square(widened(student, 5, noise=0.0), z, student(z)) < 1e-20
         assert 0 < mean_square(widened(student, 5), z, student(z)) < 0.1
@@ -170,7 +171,7 @@ def test_bad_input_is_refused():
         GatedAffine(torch.zeros(2, 6), torch.zeros(2, 2, 2))
     with pytest.raises(InputError, match="disagree"):
         GatedAffine(torch.zeros(2, 5), torch.zeros(2, 2, 3))
-    student, z = step_student(random_mixture(2, 2, 0), SCHEDULE, 2, 1), torch.zeros(3, 2).double()
+    student, z = step_student(random_mixture(2, 2, 0), SCHEDULE, 1, 2), torch.zeros(3, 2).double()
     with pytest.raises(InputError, match="more points"):
         best_fit([student], z, z)
     with pytest.raises(InputError, match="at least one"):
@@ -180,14 +181,13 @@ def test_bad_input_is_refused():
     student = student.double()
     with pytest.raises(InputError, match="target is"):
         best_fit([student], z, z[0])
-    for s, t in ((2, 2), (-1, 2), (0, 7), (0, 1.5)):
-        with pytest.raises(InputError):
-            step_student(random_mixture(2, 2, 0), SCHEDULE, t, s)
-        with pytest.raises(InputError):
-            component_student(random_mixture(2, 2, 0), SCHEDULE, s, t)
+    for i, j in ((2, 2), (-1, 2), (0, 7), (0, 1.5)):
+        for make in (step_student, component_student):
+            with pytest.raises(InputError):
+                make(random_mixture(2, 2, 0), SCHEDULE, i, j)
     with pytest.raises(InputError, match="torch tensors"):
         step_student(GaussianMixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1))),
-                     SCHEDULE, 2, 1)  # fmt: skip
+                     SCHEDULE, 1, 2)  # fmt: skip
     with pytest.raises(InputError, match="s = "):
         train(student, z, z, s=-1.0)
     with pytest.raises(InputError, match="step = "):
@@ -198,3 +198,12 @@ def test_bad_input_is_refused():
     three = GaussianMixture(np.ones(1), np.zeros((1, 3)), np.eye(3)[None])
     with pytest.raises(InputError, match="d = 3"):
         distance_to_gradients(lambda z: z, three, 1.0, 0.0)
+
+
+def test_the_bend_is_what_no_affine_map_reaches():
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((4000, 2)))
+    affine = z @ torch.tensor([[1.0, 2.0], [0.5, -1.0]]).double() + 3.0
+    assert bend(z, affine) < 1e-12
+    curve = torch.stack([z[:, 0] ** 2, torch.zeros(4000).double()], dim=1)  # variance 2
+    assert torch.isclose(bend(z, affine + curve), torch.tensor(2.0).double().sqrt(), rtol=0.1)
+    assert torch.isclose(bend(z, affine + curve), bend(z, curve), rtol=1e-9)
