@@ -31,7 +31,7 @@ REASONS = {  # in the order of a report
     "other": "no images by their names",
     "broken": "cut short or broken, found when decoded",
 }
-KNOWN = [[None], *([why] for why in REASONS)]
+KNOWN = [[None], *([why] for why in REASONS if why != "unreadable")]
 KEPT_FROM = 1000  # files; fewer are looked at anew faster than anyone waits
 
 
@@ -70,7 +70,9 @@ class KeptFaults:
     def __init__(self, root: Path, side: int, color: bool):
         self.root, self.rule = root, (side, color)
         key = repr((str(root.resolve()), *self.rule)).encode(errors="surrogateescape")
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        if not os.path.isabs(home):  # a user without a home: nothing can be kept there
+            home = os.devnull
         self.path = Path(home) / "tdmlib" / f"images-{hashlib.sha256(key).hexdigest()[:16]}.json"
         self.before, self.now = {}, {}
         with suppress(OSError, ValueError):
@@ -91,7 +93,8 @@ class KeptFaults:
             found = known[2]
         else:
             found = fault(self.root / name, *self.rule)
-        self.now[name] = [*mark, found]
+        if found != "unreadable":  # permissions are mended, and disks recover, without a mark
+            self.now[name] = [*mark, found]
         return found
 
     def write(self) -> None:

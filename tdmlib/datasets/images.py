@@ -29,7 +29,8 @@ NAMED = 3  # files of each kind in a report
 def _files(root: Path) -> Iterator[str]:
     """Paths of all files under `root`, relative to it; links are followed, each folder once."""
     seen = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    shut = []  # folders that cannot be listed stand for the files in them
+    for folder, folders, names in os.walk(root, onerror=shut.append, followlinks=True):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
@@ -37,6 +38,14 @@ def _files(root: Path) -> Iterator[str]:
         seen.add((status.st_dev, status.st_ino))
         folders.sort()
         yield from (os.path.relpath(os.path.join(folder, name), root) for name in names)
+    for error in shut:
+        yield os.path.join(os.path.relpath(error.filename, root), "")
+
+
+def _shown(text: str) -> str:
+    """`text` in one line: a file's name may hold anything, line breaks and escape codes too."""
+    text = text.encode(errors="replace").decode()
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class ImageFolder(Dataset):
@@ -69,8 +78,8 @@ class ImageFolder(Dataset):
         self.crop = crop if crop is None else check_number("crop", crop, size, 2**16, whole=True)
         self.side = self.crop or self.size
         least = check_number("least", least, 1, whole=True)
-        if not os.path.isdir(self.root):  # false, not an error, for a name too long
-            what = "is no folder" if os.path.exists(self.root) else "does not exist"
+        if not os.path.isdir(root):  # false, not an error, for a name too long
+            what = "is no folder" if os.path.exists(root) else "does not exist"
             raise InputError(f"{str(root)!r:.200} {what}; name a folder of images")
         self.skipped: dict[str, list[str]] = defaultdict(list)
         self.names = self._look()
@@ -86,7 +95,9 @@ class ImageFolder(Dataset):
         for name in tqdm(
             sorted(_files(self.root)), "looking at images", disable=None, delay=1, unit=" files"
         ):
-            if os.path.splitext(name)[1].lower() not in SUFFIXES:
+            if name.endswith(os.sep):
+                self.skipped["unreadable"].append(name)
+            elif os.path.splitext(name)[1].lower() not in SUFFIXES:
                 self.skipped["other"].append(name)
             elif why := kept.of(name):
                 self.skipped[why].append(name)
@@ -105,13 +116,15 @@ class ImageFolder(Dataset):
                     f"skipped {len(names):,} {words.format(side=self.side)}: "
                     f"{', '.join(names[:NAMED])}{more}"
                 )
-        return "\n".join(line.encode(errors="replace").decode() for line in lines)
+        return "\n".join(map(_shown, lines))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
         """Image `index`, or the next that can be decoded."""
+        if not -len(self) <= index < len(self):  # which is also how a loop over images ends
+            raise IndexError(f"image {index} of {len(self)}")
         for step in range(len(self)):
             image = self.read((index + step) % len(self))
             if image is not None:
@@ -129,8 +142,8 @@ class ImageFolder(Dataset):
         except Exception as error:  # on foreign bytes a decoder may raise anything
             if name not in self.skipped["broken"]:
                 self.skipped["broken"].append(name)
-                reason = " ".join(str(error).split())
-                warnings.warn(f"{self.root / name} cannot be decoded: {reason:.200}", stacklevel=2)
+                where, reason = _shown(str(self.root / name)), " ".join(str(error).split())
+                warnings.warn(f"{where} cannot be decoded: {reason:.200}", stacklevel=2)
             return None
 
     def _tensor(self, image: Image.Image) -> Tensor:
@@ -145,18 +158,21 @@ class ImageFolder(Dataset):
     def split(self, share: float) -> tuple[Subset, Subset]:
         """(train, validation) in an order that a hash of the names gives.
 
-        `share` of the images, rounded, at least one, are for validation.
+        `share` of the images, rounded, at least one, are for validation. Raises InputError where
+        that leaves none for training.
         """
+        if len(self) < 2:
+            raise InputError(f"{str(self.root)!r:.200} holds one image; to split takes at least 2")
         order = sorted(range(len(self)), key=lambda k: (zlib.crc32(os.fsencode(self.names[k])), k))
         count = max(1, round(check_number("share", share, 0, 0.5) * len(self)))
         return Subset(self, sorted(order[count:])), Subset(self, sorted(order[:count]))
 
     def batches(self, batch_size: int = 256, most: int | None = None) -> Iterator[Tensor]:
-        """All images that can be decoded, each once, or the first `most`, in batches."""
+        """All images that can be decoded, each once, or of the first `most`, in batches."""
+        batch_size = check_number("batch_size", batch_size, 1, whole=True)
+        most = len(self) if most is None else check_number("most", most, 1, whole=True)
         batch = []
-        for index in tqdm(
-            range(min(len(self), most or len(self))), "reading images", disable=None, delay=1
-        ):
+        for index in tqdm(range(min(len(self), most)), "reading images", disable=None, delay=1):
             image = self.read(index)
             if image is not None:
                 batch.append(image)

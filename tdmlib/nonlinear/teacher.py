@@ -64,8 +64,9 @@ class MixtureTeacher:
         """
         xp, (a, b) = array_namespace(z), self.coefficients(t)
         alpha, sigma = self.schedule.at(t, z)
+        covariance = self.mixture.posterior_covariance(z, alpha, sigma)
         one = xp.eye(z.shape[1], dtype=z.dtype, device=device(z))
-        return a * one + b * alpha / sigma**2 * self.mixture.posterior_covariance(z, alpha, sigma)
+        return a * one + b * alpha / sigma**2 * covariance
 
     def lipschitz(self, t: int) -> float:
         """A bound on the largest eigenvalue of the step's Jacobian, for components that share Σ.

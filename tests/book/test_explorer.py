@@ -301,6 +301,29 @@ def test_numbers_of_ones_own(page: Page) -> None:
     assert np.isclose(page.evaluate("Explorer.shown.losses[0]"), loss, rtol=1e-9)
 
 
+def test_a_refused_number_is_forgotten_with_the_next_good_one(page: Page) -> None:
+    def refused() -> list[str | None]:
+        return [page.inner_text("#x-fault"), page.get_attribute("#x-lam-exact", "aria-invalid")]
+
+    for mend in ("document.getElementById('x-reset').click()", "location.hash = '#lam=2&T=8&s=1'"):
+        at(page, "#lam=1.08&T=8&s=1.6")
+        page.fill("#x-lam-exact", "junk")
+        page.press("#x-lam-exact", "Tab")
+        assert refused() == ["λ = junk: give a number from 0.01 to 100.", "true"]
+        page.evaluate(mend)
+        page.wait_for_function("() => !document.getElementById('x-fault').textContent")
+        assert refused() == ["", None]
+    page.fill("#x-lam-exact", "junk")
+    page.press("#x-lam-exact", "Tab")
+    page.fill("#x-s-exact", "2")
+    page.press("#x-s-exact", "Tab")
+    assert refused() == ["", None]
+    at(page, "#view=spectrum&data=own&own=4,1")
+    page.fill("#x-own", "4, -1")
+    at(page, "#view=spectrum&data=own&own=4,2")
+    assert page.inner_text("#x-own-fault") == ""
+
+
 def test_the_marker_can_be_dragged(page: Page) -> None:
     at(page, "#lam=0.3&T=32&s=6.4")
     marker, box = (

@@ -271,3 +271,65 @@ def test_the_module_reports_and_repeats(root, capsys):
     loader.sampler.set_epoch(1)
     assert not all(map(torch.equal, one, loader))
     assert sum(map(len, data.val_dataloader())) == 2
+
+
+def test_a_loop_over_images_ends(root):
+    assert len(list(folder(root))) == 6
+    with pytest.raises(IndexError):
+        folder(root)[6]
+
+
+def test_without_a_home_nothing_is_kept(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_faults, "KEPT_FROM", 1)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without a home
+    monkeypatch.chdir(tmp_path)
+    assert len(folder(root)) == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def test_what_was_unreadable_is_looked_at_again(root, monkeypatch):
+    monkeypatch.setattr(image_faults, "KEPT_FROM", 1)
+    real = image_faults.Image.open
+    with monkeypatch.context() as patch:
+        shut = PermissionError()
+        patch.setattr(
+            image_faults.Image, "open",
+            lambda path: (_ for _ in ()).throw(shut) if path.name == "2.png" else real(path),
+        )  # fmt: skip
+        assert folder(root).skipped["unreadable"] == ["0/2.png"]
+    assert len(folder(root)) == 6
+
+
+def test_a_folder_that_cannot_be_listed_is_named(root, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("1"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    data = folder(root)
+    assert data.names == ["0/0.png", "0/2.png", "0/4.png"]
+    assert "skipped 1 unreadable: 1/" in data.report()
+
+
+def test_a_report_has_a_line_for_each_reason_whatever_names_hold(root):
+    (root / "a\nb\x1b[31m.txt").touch()
+    assert folder(root).report().splitlines()[1:] == [
+        r"skipped 1 no images by their names: a\nb\x1b[31m.txt"
+    ]
+
+
+def test_what_cannot_be_cut_in_two_or_in_batches_is_refused(tmp_path, monkeypatch):
+    photo(tmp_path / "one/0.png")
+    one = folder(tmp_path / "one")
+    for ask in (
+        lambda: one.split(0.05), lambda: next(one.batches(0)), lambda: next(one.batches(most=0))
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=r"at least 2|≥ 1"):
+            ask()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        ImageFolder("", 16, least=1)  # and not the folder that we are in

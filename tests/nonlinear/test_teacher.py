@@ -125,6 +125,9 @@ def test_bad_levels_and_unequal_covariances_are_refused():
     for t in (0, 5, 1.5):
         with pytest.raises(InputError, match="t = "):
             teacher.step(z, t)
+    for ask in (teacher.step, teacher.hard_step, teacher.jacobian):
+        with pytest.raises(InputError, match="expected"):
+            ask(z[0], 1)
     for i, j in ((2, 1), (-1, 2), (0, 5)):
         with pytest.raises(InputError):
             teacher.composite(z, i, j)

@@ -224,7 +224,7 @@ const Explorer = (() => {
     };
     for (const [name, value] of Object.entries(sliders)) {
       $(name).addEventListener("input", ({ target }) => {
-        $("fault").textContent = "";
+        forgive();
         change({ [name]: clamp(value(Number(target.value)), ...LIMITS[name]) });
       });
       $(`${name}-exact`).addEventListener("change", ({ target }) => readExact(name, target));
@@ -242,7 +242,8 @@ const Explorer = (() => {
     root.querySelector("details").addEventListener("toggle", () => shown && showTable());
     $("copy").addEventListener("click", copyLink);
     $("reset").addEventListener("click", () => {
-      $("own").value = $("fault").textContent = $("own-fault").textContent = "";
+      $("own").value = $("own-fault").textContent = "";
+      forgive();
       pasting = false;
       change({ ...Address.initial(names), view: state.view });
     });
@@ -254,6 +255,7 @@ const Explorer = (() => {
   }
 
   function readExact(name, field) {
+    forgive();
     const number = accepted(name, field.value.replace(",", "."));
     const [low, high] = name === "m" ? [0, state.T - 2] : LIMITS[name];
     const fits = number !== null && number <= high;
@@ -272,7 +274,15 @@ const Explorer = (() => {
     change(lams ? { data: "own", own: lams, m: null } : {});
   }
 
+  /** Forgets a number that was refused: its field shows the state again. */
+  function forgive() {
+    $("fault").textContent = "";
+    for (const name of Object.keys(NAMES)) $(`${name}-exact`).removeAttribute("aria-invalid");
+  }
+
   function restore() {
+    forgive();
+    $("own-fault").textContent = "";
     state = Address.parsed(location.hash.slice(1), names);
     pasting = state.data === "own";
     if (pasting) $("own").value = state.own.join(", ");
