@@ -23,6 +23,8 @@ MOST = 2**28  # numbers, as many as a spectrum takes
 def images(source: str, vae: VAE, count: int, crop: int | None) -> Iterator[Tensor]:
     """Batches of at most `count` images, as the VAE takes them: a shipped set's, or a folder's."""
     channels, height, width = vae.shape
+    if crop is not None and source in ("digits", "patches"):
+        raise InputError(f"crop = {crop}: {source} are taken as they are; leave out --crop")
     if source == "digits":
         yield from torch.cat([split.images for split in digits()])[:count].split(256)
     elif source == "patches":

@@ -9,6 +9,7 @@ import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -202,13 +203,25 @@ class Images(LightningDataModule):
         self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
         self.seed = check_number("seed", seed, 0, whole=True)
         self.workers = check_number("workers", workers, 0, 256, whole=True)
-        self.parts = None
+        self.parts = self.content = None
 
     def setup(self, stage: str) -> None:
         if self.parts is None:
             folder = ImageFolder(self.root, **self.choices)
             print(folder.report(), file=sys.stderr)
             self.parts = folder.split(self.validation)
+            self.content = sha256("\0".join(folder.names).encode(errors="replace")).hexdigest()
+
+    def state_dict(self) -> dict[str, str]:
+        return {"content": self.content}
+
+    def load_state_dict(self, state: dict[str, str]) -> None:
+        """Raises InputError unless the folder holds the images of the checkpoint."""
+        if state["content"] != self.content:
+            raise InputError(
+                f"{str(self.root)!r:.200} no longer holds the images of the checkpoint; bring them "
+                "back to go on with it, or start anew in another folder"
+            )
 
     def _loader(self, part, seed: int | None) -> DataLoader:
         return repeatable_loader(

@@ -16,6 +16,7 @@ from tdmlib.errors import check_number, one_of
 
 # Columns of both photographs: the right fifth is for validation, so that no pixel is in both.
 PARTS = {"all": slice(None), "train": slice(0, 512), "validation": slice(512, None)}
+CHUNK = 1000  # patches in double precision at a time
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -44,7 +45,13 @@ def patches(n: int, size: int = 8, color: bool = False, seed: int = 0, part: str
     n = check_number("n", n, 1, int(np.prod(places)), whole=True)
     seed = check_number("seed", seed, 0, whole=True)
     chosen = np.random.default_rng(seed).choice(np.prod(places), n, replace=False)
-    pixels = windows[np.unravel_index(chosen, places)] / 127.5 - 1  # (n, 3, size, size)
+    pixels = windows[np.unravel_index(chosen, places)]  # (n, 3, size, size), bytes
+    parts = np.array_split(pixels, -(-n // CHUNK))
+    return torch.cat([_scaled(part, color) for part in parts])
+
+
+def _scaled(pixels: np.ndarray, color: bool) -> Tensor:
+    pixels = pixels / 127.5 - 1
     if not color:
         pixels = np.einsum("nchw,c->nhw", pixels, LUMA)[:, None]
     return torch.from_numpy(pixels).float()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from tdmlib.errors import InputError, check_number
 from tdmlib.nonlinear.teacher import MixtureTeacher
 
 
@@ -18,9 +19,15 @@ def amplification(
     `exact` and `off`, shape (B, d), are states at level i; size means (E‖·‖²)^½ over the rows.
     "measured": both carried on. "linearised": off − exact carried by the steps' Jacobians at
     `exact`. "random": the same for errors that look the same in all directions, wherever they are.
-    "bound": the product of the steps' Lipschitz bounds. Raises InputError where those do not exist.
+    "bound": the product of the steps' Lipschitz bounds. Raises InputError where those do not exist,
+    for a level outside the schedule, states of unlike shapes, or without an error.
     """
+    i = check_number("i", i, 1, teacher.schedule.T, whole=True)
+    if exact.shape != off.shape:
+        raise InputError(f"exact is {tuple(exact.shape)}, off {tuple(off.shape)}; give both (B, d)")
     v, start = off - exact, _size(off - exact)
+    if not start > 0:
+        raise InputError(f"off and exact differ by {start}: there is no error to amplify")
     carried = torch.eye(exact.shape[1], dtype=exact.dtype).expand(len(exact), -1, -1)
     bound, found = 1.0, {name: [] for name in ("measured", "linearised", "random", "bound")}
     for t in range(i, 0, -1):

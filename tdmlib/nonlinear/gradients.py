@@ -52,7 +52,10 @@ def distance_to_gradients(
     score = mixture.score(z, alpha, sigma)
     across = [-slopes[:, 1] - u * score[:, 1, None], slopes[:, 0] + u * score[:, 0, None]]
     along = [slopes[:, 0], slopes[:, 1]]
-    values = (root[:, None] * field(z)).T.reshape(-1)
+    image = field(z)
+    if image.shape != z.shape:
+        raise InputError(f"field maps {z.shape} to {image.shape}; it must keep the shape (B, 2)")
+    values = (root[:, None] * image).T.reshape(-1)
     parts = []
     for basis in (across, along):
         basis = np.concatenate(basis) * np.tile(root, 2)[:, None]

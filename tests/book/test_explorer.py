@@ -287,6 +287,7 @@ def test_numbers_of_ones_own(page: Page) -> None:
         ("4, -1", "“-1” at place 2 is no variance: give numbers from 0 to a million."),
         ("4 0.3 x<b>", "“x<b>” at place 3 is no variance: give numbers from 0 to a million."),
         ("1 " * 1025, "These are 1025 numbers; give at most 1024."),
+        ("0 1e-300", "The largest is 1e-300: give one of at least 0.000001."),
     ):
         page.fill("#x-own", bad)
         assert page.inner_text("#x-own-fault") == line

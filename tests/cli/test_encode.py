@@ -73,6 +73,7 @@ def test_shipped_sets_are_encoded_as_means_or_samples(tdm):
      (["WEIGHTS", "patches", "o.npy", "--count", "999999"], "n = 999999: must be"),
      (["WEIGHTS", "patches", "o.npy", "--seed", "-1"], "seed = -1"),
      (["WEIGHTS", "PHOTOS", "o.npy", "--crop", "3"], "crop = 3"),
+     (["WEIGHTS", "patches", "o.npy", "--crop", "40"], "crop = 40: patches are taken as they are"),
      (["WEIGHTS", "PHOTOS", "o.npy", "--crop", "60"], "0 images can serve"),
      (["WEIGHTS", "patches", "no/o.npy"], "no folder 'no'")],
 )  # fmt: skip

@@ -273,6 +273,19 @@ def test_the_module_reports_and_repeats(root, capsys):
     assert sum(map(len, data.val_dataloader())) == 2
 
 
+def test_a_run_goes_on_with_the_images_that_it_began_with(root):
+    def module():
+        data = Images(str(root), size=16, least=1)
+        data.setup("fit")
+        return data
+
+    begun = module().state_dict()
+    module().load_state_dict(begun)
+    photo(root / "later.png")
+    with pytest.raises(InputError, match="no longer holds the images of the checkpoint"):
+        module().load_state_dict(begun)
+
+
 def test_a_loop_over_images_ends(root):
     assert len(list(folder(root))) == 6
     with pytest.raises(IndexError):

@@ -198,6 +198,9 @@ def test_bad_input_is_refused():
     three = GaussianMixture(np.ones(1), np.zeros((1, 3)), np.eye(3)[None])
     with pytest.raises(InputError, match="d = 3"):
         distance_to_gradients(lambda z: z, three, 1.0, 0.0)
+    plain = GaussianMixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
+    with pytest.raises(InputError, match="must keep the shape"):
+        distance_to_gradients(lambda z: z[0], plain, 1.0, 0.0, 2, 5)
 
 
 def test_the_bend_is_what_no_affine_map_reaches():

@@ -12,7 +12,7 @@ import strategies
 from tdmlib.errors import InputError
 from tdmlib.linear import composite, step_operators
 from tdmlib.mixtures import GaussianMixture
-from tdmlib.nonlinear import MixtureTeacher, random_mixture
+from tdmlib.nonlinear import MixtureTeacher, amplification, random_mixture
 from tdmlib.schedules import cosine
 
 
@@ -131,6 +131,11 @@ def test_bad_levels_and_unequal_covariances_are_refused():
     for i, j in ((2, 1), (-1, 2), (0, 5)):
         with pytest.raises(InputError):
             teacher.composite(z, i, j)
+    for off, i, says in (
+        (z + 1, 0, "i = 0"), (z + 1, 5, "i = 5"), (z[0], 2, "give both"), (z, 2, "no error"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=says):
+            amplification(teacher, z, off, i)
     with pytest.raises(InputError, match="common covariance"):
         teacher.lipschitz(1)
     for bad in ((1, 2, 0), (2, 0, 0), (2, 2, -1)):

@@ -4,6 +4,7 @@
 const Address = (() => {
   const LIMITS = { lam: [0.01, 100], T: [2, 64], s: [0.01, 10], m: [0, 62] };
   const MOST_OWN = 1024; // variances of the reader's own
+  const LEAST = 1e-6; // of the largest of them
   const MOST_LINKED = 256; // of these in a link
 
   /**
@@ -58,7 +59,9 @@ const Address = (() => {
       const place = `“${bad.slice(0, 20)}” at place ${words.indexOf(bad) + 1}`;
       return { fault: `${place} is no variance: give numbers from 0 to a million.` };
     }
-    return { lams: words.map(Number).sort((a, b) => b - a) };
+    const lams = words.map(Number).sort((a, b) => b - a);
+    if (lams[0] < LEAST) return { fault: `The largest is ${lams[0]}: give one of at least ${LEAST}.` };
+    return { lams };
   }
 
   return { LIMITS, MOST_LINKED, initial, accepted, parsed, written, variancesIn };

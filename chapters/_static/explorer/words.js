@@ -64,7 +64,7 @@ const Words = (() => {
     const high = lams.filter((lam) => lam >= van).length;
     const name = data === "own" ? "Your own numbers" : data;
     return (
-      `${name}, ${lams.length} variances: ${low} in BOOT’s phase, ` +
+      `${name}, ${lams.length} ${lams.length === 1 ? "variance" : "variances"}: ${low} in BOOT’s phase, ` +
       `${lams.length - low - high} in the mixed phase, ${high} in vanilla’s. ` +
       `T = ${T}, s = ${text(s)}. W₂ error as a share of the data’s standard deviation: ` +
       `vanilla ${percent(strategies.vanilla)}, ` +
