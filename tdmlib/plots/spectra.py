@@ -13,7 +13,10 @@ def spectra_in_phases(panels: dict[str, dict], boundaries: tuple[float, float]):
     for ax, (title, spectra) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         for label, (lam, style) in spectra.items():
             lam = np.sort(lam[lam > 0])[::-1]
-            ax.loglog(np.arange(1, lam.size + 1), lam, style, color=COLORS["data"], ms=3, lw=1.2)
+            ranks = np.arange(1, lam.size + 1)
+            if lam.size > 500:  # more dots would hide each other
+                ranks = np.unique(np.geomspace(1, lam.size, 300).astype(int))
+            ax.loglog(ranks, lam[ranks - 1], style, color=COLORS["data"], ms=3, lw=1.2)
             ax.annotate(label, (lam.size, lam[-1]), xytext=(5, 0), va="center",
                         textcoords="offset points", annotation_clip=False,
                         bbox=dict(fc="white", ec="none", alpha=0.7, pad=0.5))  # fmt: skip

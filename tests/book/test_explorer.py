@@ -334,12 +334,14 @@ def test_the_marker_can_be_dragged(page: Page) -> None:
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + box["width"] / 2, y + box["height"] / 3, steps=5)
+    page.evaluate(FRAME)
     lam, s = page.evaluate("[Explorer.state.lam, Explorer.state.s]")
     page.mouse.up()
     assert lam > 1 and 0.3 < s < 1.2
     at(page, "#view=spectrum&T=20&s=1.6&m=0")
     box = page.locator("#x-jumps .axis").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.evaluate(FRAME)
     assert page.evaluate("Explorer.state.m") == 9
 
 
