@@ -40,10 +40,12 @@ const Drawing = (() => {
   const range = (from, to) =>
     Array.from({ length: Math.max(to - from + 1, 0) }, (_, k) => from + k);
 
+  /** Sets what is new: to write what is there already would have it styled and painted again. */
   function set(element, attributes) {
     for (const [name, value] of Object.entries(attributes)) {
-      if (name !== "text") element.setAttribute(name, value);
-      else if (element.textContent !== value) element.textContent = value;
+      if (name === "text") {
+        if (element.textContent !== value) element.textContent = value;
+      } else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
     }
     return element;
   }

@@ -194,21 +194,31 @@ const Explorer = (() => {
     }
   }
 
+  /** Rows and cells are kept from frame to frame. */
+  function fillTable(part, rows) {
+    while (part.rows.length > rows.length) part.deleteRow(-1);
+    rows.forEach((row, k) => {
+      const tr = part.rows[k] ?? part.insertRow();
+      while (tr.cells.length > row.length) tr.deleteCell(-1);
+      row.forEach((value, column) => {
+        const cell = tr.cells[column] ?? tr.appendChild(newCell(part.tagName === "THEAD", column));
+        if (cell.textContent !== value) cell.textContent = value;
+      });
+    });
+  }
+
+  function newCell(inHead, column) {
+    const cell = document.createElement(inHead || column === 0 ? "th" : "td");
+    if (cell.tagName === "TH") cell.scope = inHead ? "col" : "row";
+    return cell;
+  }
+
   function showTable() {
     const one = state.view === "one";
     const rows = one ? Words.tableOfOne(shown) : Words.tableOfSpectrum(shown, labels);
-    const [head, ...body] = rows.map((row, k) => {
-      const tr = document.createElement("tr");
-      row.forEach((value, column) => {
-        const cell = document.createElement(k && column ? "td" : "th");
-        if (cell.tagName === "TH") cell.scope = k ? "row" : "col";
-        cell.textContent = value;
-        tr.append(cell);
-      });
-      return tr;
-    });
-    $("table").tHead.replaceChildren(head);
-    $("table").tBodies[0].replaceChildren(...body);
+    const { tHead, tBodies } = $("table");
+    fillTable(tHead, rows.slice(0, 1));
+    fillTable(tBodies[0], rows.slice(1));
     const plan = one ? shown.best.plan : Linear.jumpThenBoot(shown.m, state.T);
     $("merges").textContent = Words.merges(plan);
   }

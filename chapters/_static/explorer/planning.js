@@ -82,16 +82,52 @@ const Planning = (() => {
    */
   class Search {
     constructor({ T, steps, gamma }, cap) {
-      Object.assign(this, { T, steps, gamma, cap });
-      this.plans = steps.reduce((table) => [...table, []], [[]]); // [i][j]: {values, parts}
-      this.rows = this.plans.map(() => []);
+      const table = () => Array.from({ length: T + 1 }, () => []);
+      const most = Math.min(T * cap ** 2, 8192); // pairs on an interval: 4279 on 8 steps, all kept
+      const head = Math.min(cap, most);
+      Object.assign(this, { T, steps, gamma, cap, head });
+      this.plans = table(); // [i][j]: what is kept of the plans on (i, j]
+      this.rows = table(); // and of the rows: one plan, or several side by side
+      this.openings = []; // [m]: all rows on (0, m]
+      this.closings = []; // [m]: all plans on (m, T]
+      // Scratch, as to make arrays by the thousand would take most of the time.
+      this.merges = new Float64Array(most);
+      this.products = new Float64Array(head + most);
       for (let n = 1; n < T; n++) {
-        for (let i = 0, j = n; j <= T; i++, j++) {
-          const teacher = product(steps.subarray(i, j));
-          const plans = (this.plans[i][j] = this.#keep(this.#allPlans(i, j), teacher));
-          if (j < T) this.rows[i][j] = this.#keep(this.#allRows(i, j, plans), teacher);
+        for (let i = 0, j = n; j <= T; i++, j++) this.#fill(i, j);
+      }
+    }
+
+    #fill(i, j) {
+      const { head, cap } = this;
+      const teacher = product(this.steps.subarray(i, j));
+      const pairs = this.#pair(i, j);
+      const all = j - i === 1 ? this.steps.subarray(i, j) : this.merges.subarray(0, pairs);
+      const plans = kept(all, teacher, cap);
+      const rows = this.products.subarray(head - plans.values.length, head + pairs);
+      rows.set(plans.values);
+      this.plans[i][j] = plans;
+      this.rows[i][j] = kept(rows, teacher, cap);
+      if (i === 0) this.openings[j] = rows.slice();
+      if (j === this.T) this.closings[i] = all.slice();
+    }
+
+    /** How many kept rows and kept plans meet within (i, j]; each pair is merged, and multiplied. */
+    #pair(i, j) {
+      const { merges, products, head } = this;
+      const g = this.gamma[j - 1];
+      let k = 0;
+      for (let m = i + 1; m < j; m++) {
+        const lefts = this.rows[i][m].values;
+        const rights = this.plans[m][j].values;
+        for (let b = 0; b < rights.length; b++) {
+          for (let a = 0; a < lefts.length; a++, k++) {
+            merges[k] = merge(lefts[a], rights[b], g);
+            products[head + k] = rights[b] * lefts[a];
+          }
         }
       }
+      return k;
     }
 
     /** The plan over all steps whose operator is closest to `target`; neither side is thinned. */
@@ -100,77 +136,53 @@ const Planning = (() => {
       let least = Infinity;
       let best;
       for (let m = 1; m < this.T; m++) {
-        const rows = this.#allRows(0, m, this.#allPlans(0, m));
-        const plans = this.#allPlans(m, this.T);
-        const ascending = rows.values.slice().sort();
-        for (let k = 0; k < plans.values.length; k++) {
-          const right = plans.values[k];
-          const wanted = (target / right - g) / (1 - g);
-          const above = Math.min(firstAtLeast(ascending, wanted), ascending.length - 1);
+        const lefts = this.openings[m].slice().sort();
+        const rights = this.closings[m];
+        for (let k = 0; k < rights.length; k++) {
+          const wanted = (target / rights[k] - g) / (1 - g);
+          const above = Math.min(firstAtLeast(lefts, wanted), lefts.length - 1);
           for (let near = Math.max(above - 1, 0); near <= above; near++) {
-            const error = Math.abs(merge(ascending[near], right, g) - target);
-            if (error < least) [least, best] = [error, { rows, plans, left: ascending[near], k }];
+            const error = Math.abs(merge(lefts[near], rights[k], g) - target);
+            if (error < least) [least, best] = [error, { m, k, left: lefts[near] }];
           }
         }
       }
-      const { rows, plans, left, k } = best;
-      return merged([...plans.parts(k), ...rows.parts(rows.values.indexOf(left))]);
+      const { m, k, left } = best;
+      const row = this.#row(0, m, this.openings[m].indexOf(left));
+      return merged([this.#plan(m, this.T, k), ...row]);
     }
 
-    /** Every merge on (i, j] of what the intervals inside have kept. */
-    #allPlans(i, j) {
-      if (j - i === 1) return { values: this.steps.subarray(i, j), parts: () => [step(j)] };
-      const g = this.gamma[j - 1];
-      const { values, parts } = this.#pairs(i, j, g, 1 - g);
-      return { values, parts: (k) => [merged(parts(k))] };
+    /** The plan at place k of all on (i, j]. */
+    #plan(i, j, k) {
+      return j - i === 1 ? step(j) : merged(this.#parts(i, j, k));
     }
 
-    /** `plans`, one of them or several side by side. */
-    #allRows(i, j, plans) {
-      const count = plans.values.length;
-      const products = this.#pairs(i, j, 0, 1);
-      const values = new Float64Array(count + products.values.length);
-      values.set(plans.values);
-      values.set(products.values, count);
-      return { values, parts: (k) => (k < count ? plans.parts(k) : products.parts(k - count)) };
+    /** The plans, noisiest first, of the row at place k of all on (i, j]. */
+    #row(i, j, k) {
+      const { places } = this.plans[i][j];
+      if (k < places.length) return [this.#plan(i, j, places[k])];
+      return this.#parts(i, j, k - places.length);
     }
 
-    /** R · (offset + slope · L) for every row L and plan R that meet within (i, j]. */
-    #pairs(i, j, offset, slope) {
-      const cuts = [];
-      let size = 0;
-      for (let m = i + 1; m < j; m++) {
-        const left = this.rows[i][m];
-        const right = this.plans[m][j];
-        cuts.push({ left, right, first: size });
-        size += left.values.length * right.values.length;
-      }
-      const values = new Float64Array(size);
-      let k = 0;
-      for (const { left, right } of cuts) {
-        for (let b = 0; b < right.values.length; b++) {
-          for (let a = 0; a < left.values.length; a++) {
-            values[k++] = right.values[b] * (offset + slope * left.values[a]);
-          }
+    /** The plan on (m, j] and the row on (i, m] that are pair k within (i, j]. */
+    #parts(i, j, k) {
+      for (let m = i + 1; ; m++) {
+        const lefts = this.rows[i][m].places;
+        const rights = this.plans[m][j].places;
+        const pairs = lefts.length * rights.length;
+        if (k < pairs) {
+          const right = rights[Math.floor(k / lefts.length)];
+          return [this.#plan(m, j, right), ...this.#row(i, m, lefts[k % lefts.length])];
         }
+        k -= pairs;
       }
-      const parts = (place) => {
-        const { left, right, first } = cuts.findLast((cut) => cut.first <= place);
-        const n = left.values.length;
-        const a = (place - first) % n;
-        const b = Math.floor((place - first) / n);
-        return [...right.parts(b), ...left.parts(a)];
-      };
-      return { values, parts };
     }
+  }
 
-    #keep(all, teacher) {
-      const { values, parts } = all;
-      const { cap } = this;
-      const chosen = values.length > cap ? spread(values, teacher, cap) : [...values.keys()];
-      const kept = Float64Array.from(chosen, (k) => values[k]);
-      return { values: kept, parts: (k) => parts(chosen[k]) };
-    }
+  /** The values that a search keeps, `cap` at most, and their places among all. */
+  function kept(values, teacher, cap) {
+    const places = values.length > cap ? spread(values, teacher, cap) : [...values.keys()];
+    return { places, values: places.map((k) => values[k]) };
   }
 
   /** The first place in an ascending array whose value is not below `wanted`. */
@@ -187,26 +199,25 @@ const Planning = (() => {
 
   /** Places of both ends, of the neighbours of `teacher`, and of `cap` − 4 values between. */
   function spread(values, teacher, cap) {
-    let low = 0;
-    let high = 0;
-    let below = -1;
-    let above = -1;
+    let [low, high, below, above] = [0, 0, -1, -1];
+    let [least, most, under, over] = [values[0], values[0], -Infinity, Infinity];
     for (let k = 0; k < values.length; k++) {
       const value = values[k];
-      if (value < values[low]) low = k;
-      if (value > values[high]) high = k;
-      if (value <= teacher && (below < 0 || value > values[below])) below = k;
-      if (value >= teacher && (above < 0 || value < values[above])) above = k;
+      if (value < least) [least, low] = [value, k];
+      if (value > most) [most, high] = [value, k];
+      if (value <= teacher && value > under) [under, below] = [value, k];
+      if (value >= teacher && value < over) [over, above] = [value, k];
     }
-    const cells = new Int32Array(cap - 4).fill(-1);
-    const width = values[high] - values[low];
-    if (cells.length && width) {
+    const cells = new Array(cap - 4).fill(-1);
+    if (cells.length && most > least) {
+      const scale = cells.length / (most - least);
       for (let k = 0; k < values.length; k++) {
-        const cell = Math.floor(((values[k] - values[low]) / width) * cells.length);
+        const cell = Math.floor((values[k] - least) * scale);
         cells[Math.min(cell, cells.length - 1)] = k;
       }
     }
-    return [...new Set([...cells, low, high, below, above])].filter((k) => k >= 0);
+    const places = [low, high, below, above, ...cells];
+    return places.filter((k, n) => k >= 0 && places.indexOf(k) === n);
   }
 
   /**
