@@ -31,10 +31,7 @@ SCHEDULE = cosine(6)
 
 
 def round_modes(means, variance):
-    means = torch.tensor(means, dtype=torch.float64)
-    M, d = means.shape
-    covariances = variance * torch.eye(d, dtype=means.dtype).expand(M, d, d)
-    return GaussianMixture(torch.ones(M, dtype=means.dtype), means, covariances)
+    return GaussianMixture.round_modes(torch.tensor(means, dtype=torch.float64), variance)
 
 
 @pytest.mark.parametrize(("M", "d"), [(2, 1), (3, 2), (4, 3)])
@@ -113,12 +110,6 @@ def test_errors_are_carried_on_as_the_jacobians_say():
     assert np.allclose(found["bound"], np.cumprod([teacher.lipschitz(t) for t in (3, 2, 1)]))
 
 
-def planar(components, seed):
-    m = random_mixture(components, 2, seed)
-    m = GaussianMixture(m.weights.numpy(), m.means.numpy(), m.covariances.numpy())
-    return MixtureTeacher(m, SCHEDULE), (SCHEDULE.alpha[5], SCHEDULE.sigma[5])
-
-
 def test_a_rotation_is_as_far_from_gradients_as_it_is_long():
     """On N(0, I) the field (−z₂, z₁) is at right angles to every gradient; a matrix splits."""
     plain = GaussianMixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
@@ -128,7 +119,8 @@ def test_a_rotation_is_as_far_from_gradients_as_it_is_long():
 
 
 def test_two_bounds_enclose_the_distance_to_every_exact_step():
-    teacher, levels = planar(3, seed=0)
+    teacher = MixtureTeacher(random_mixture(3, 2, seed=0).numpy(), SCHEDULE)
+    levels = SCHEDULE.alpha[5], SCHEDULE.sigma[5]
     low, high = distance_to_gradients(
         lambda z: teacher.step(z, 5), teacher.mixture, *levels, 14, 61
     )

@@ -12,7 +12,7 @@ import strategies
 from tdmlib.errors import InputError
 from tdmlib.linear import composite, step_operators
 from tdmlib.mixtures import GaussianMixture
-from tdmlib.nonlinear import MixtureTeacher, amplification, random_mixture
+from tdmlib.nonlinear import MixtureTeacher, amplification, modes_on_circle, random_mixture
 from tdmlib.schedules import cosine
 
 
@@ -117,6 +117,21 @@ def test_points_at_a_level_have_its_moments():
     assert torch.allclose(z.T.cov(), 0.5 * x.T.cov() + 0.5 * torch.eye(2), atol=0.02)
     assert abs(z.mean()) < 0.01
     assert abs(float(x.var(dim=0).mean()) - 1) < 0.02  # random_mixture's promise
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.3])
+def test_modes_on_a_circle_look_the_same_from_each_of_them(turn):
+    modes = modes_on_circle(5, 2.0, 0.09, turn)
+    x, y = modes.means.T.numpy()
+    assert np.allclose(np.hypot(x, y), 2) and np.isclose(np.arctan2(y, x)[0], 2 * np.pi * turn)
+    cos, sin = np.cos(2 * np.pi / 5), np.sin(2 * np.pi / 5)
+    z = modes.sample(50)
+    turned = z @ torch.tensor([[cos, sin], [-sin, cos]], dtype=z.dtype)
+    assert torch.allclose(modes.log_density(z), modes.log_density(turned))
+    assert torch.allclose(modes.covariances, 0.09 * torch.eye(2, dtype=z.dtype))
+    for bad in ((1, 2, 0.1), (3, -1, 0.1), (3, 2, 0), (3, 2, 0.1, np.inf)):
+        with pytest.raises(InputError):
+            modes_on_circle(*bad)
 
 
 def test_bad_levels_and_unequal_covariances_are_refused():
