@@ -108,7 +108,8 @@ def page(visit: Visit) -> Page:
 
 def at(page: Page, state: str) -> Page:
     """The explorer once it has drawn this state."""
-    page.evaluate("state => { location.hash = state; }", state)
+    # By way of another: the address may be that of this state still, after a change of late.
+    page.evaluate("state => { location.hash = ''; location.hash = state; }", state)
     page.evaluate(FRAME)
     return page
 
