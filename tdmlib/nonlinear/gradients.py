@@ -54,9 +54,7 @@ def distance_to_gradients(
     along = [slopes[:, 0], slopes[:, 1]]
     image = field(z)
     if image.shape != z.shape:
-        raise InputError(
-            f"field maps {z.shape} to {image.shape}; it must keep the shape (B, 2)"
-        )  # fmt: skip
+        raise InputError(f"field maps {z.shape} to {image.shape}; it must keep the shape (B, 2)")
     values = (root[:, None] * image).T.reshape(-1)
     parts = []
     for basis in (across, along):
