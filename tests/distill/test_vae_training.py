@@ -36,6 +36,24 @@ def test_the_loss_is_dissimilarity_plus_the_price_of_the_latents():
     assert all(torch.equal(found[name], again[name]) for name in found)
 
 
+def test_validation_judges_the_average_by_noise_that_no_update_has():
+    lit, logged = module(), {}
+    lit.log_dict, x = logged.update, torch.rand(6, 1, 8, 8) * 2 - 1
+
+    def judged():
+        lit.validation_step([x], 0)
+        return {name.removeprefix("val_"): float(value) for name, value in logged.items()}
+
+    with torch.no_grad():
+        torch.nn.init.normal_(lit.average.module.encoder[-1].weight)
+        found, update = judged(), lit.losses(lit.average.module, x, lit.generator())
+        assert found["kl"] == pytest.approx(float(update["kl"].mean()))  # no noise in that
+        assert found["kl"] > 2 * float(lit.losses(lit.network, x, lit.generator())["kl"].mean())
+        assert found["psnr"] != pytest.approx(float(update["psnr"].mean()), rel=1e-6)
+        lit.update += 3
+        assert judged() == found
+
+
 def fitted(epochs=4, **kwargs):
     trainer = Trainer(
         max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
