@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -56,6 +58,13 @@ def test_the_second_half_are_log_variances_within_what_exp_serves():
         part[0, :, 0, 0].tolist() for part in made.encode(torch.zeros(1, 1, 8, 8))
     )
     assert mean == [50, -50, 1] and log_variance == [4, -12, 1]
+
+
+def test_images_leave_the_decoder_through_a_hyperbolic_tangent():
+    made, z = vae(), torch.randn(3, 2, 2, 2)
+    torch.nn.init.zeros_(made.decoder[-1][1].weight)
+    torch.nn.init.constant_(made.decoder[-1][1].bias, math.log(3) / 2)
+    assert torch.allclose(made.decode(z), torch.full((3, 1, 8, 8), 0.5))  # (3 − 1)/(3 + 1)
 
 
 @pytest.mark.parametrize(

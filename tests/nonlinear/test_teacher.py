@@ -114,11 +114,11 @@ def test_the_slope_stays_below_its_bound_and_two_round_modes_reach_it(schedule, 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_bound_is_that_of_its_two_parts(seed):
     """As its docstring has it, with an inverse instead of axes; covariances are not round."""
-    teacher = MixtureTeacher(numpy_mixture(3, 2, np.random.default_rng(seed), True), cosine(6))
+    teacher = MixtureTeacher(numpy_mixture(3, 3, np.random.default_rng(seed), True), cosine(6))
     C, means = teacher.mixture.covariances[0], teacher.mixture.means
     for t in range(1, 7):
         (a, b), alpha, sigma = teacher.coefficients(t), cosine(6).alpha[t], cosine(6).sigma[t]
-        left = sigma**2 * np.linalg.inv(alpha**2 * C + sigma**2 * np.eye(2))
+        left = sigma**2 * np.linalg.inv(alpha**2 * C + sigma**2 * np.eye(3))
         within = np.linalg.eigvalsh(C @ left).max()
         furthest = max(np.linalg.norm(left @ (one - other)) for one in means for other in means)
         expected = a + b * alpha / sigma**2 * (within + furthest**2 / 4)
