@@ -188,9 +188,9 @@ def test_the_loss_has_a_finite_gradient_everywhere(kind):
 
 
 def test_the_ratio_is_in_decibels():
-    x = torch.zeros(2, 1, 8, 8)
-    assert torch.allclose(psnr(x, x + torch.tensor([0.2, 2.0])[:, None, None, None]),
-                          torch.tensor([20.0, 0.0]), atol=1e-5)  # fmt: skip
+    x, off = torch.zeros(3, 1, 8, 8), torch.zeros(3, 1, 8, 8)
+    off[0], off[1], off[2, 0, 0, 0] = 0.2, 2.0, 1.6  # a mean square of 0.04, 4 and 0.04
+    assert torch.allclose(psnr(x, x + off), torch.tensor([20.0, 0.0, 20.0]), atol=1e-5)
 
 
 def test_weights_come_back(tmp_path):
