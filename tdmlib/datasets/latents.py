@@ -37,10 +37,10 @@ def encode(vae, batches: Tensor | Iterable[Tensor], seed: int | None = None) -> 
 
 
 def unit_scale(latents: Tensor) -> float:
-    """The number that scales latents (n, d) to variance 1 over all coordinates together.
+    """The number that scales latents (n, d) to a mean variance of 1 over the coordinates.
 
-    That is the convention of latent diffusion (Rombach et al., 2022). Raises InputError where
-    latents do not vary.
+    So latent diffusion does (Rombach et al., 2022), but for the deviations, there from one mean of
+    all numbers, here from each coordinate's own. Raises InputError where latents do not vary.
     """
     variance = float(latents.double().var(dim=0).mean())
     if not variance > 0:

@@ -87,8 +87,8 @@ def train(
 ) -> GatedAffine:
     """A copy of `student`, frozen, after gradient descent on E‖student(z) − target‖² for time s.
 
-    Full batches in steps of at most `step`: Prop. 3.3's gradient flow, which for one component it
-    follows. Raises InputError for s < 0 or step ≤ 0.
+    Full batches in steps of at most `step`: Prop. 3.3's gradient flow, which for one component
+    and points of mean 0 it follows. Raises InputError for s < 0 or a step below 1e-6.
     """
     s, step = check_number("s", s, 0), check_number("step", step, 1e-6)
     student, updates = GatedAffine(student.gates.detach(), student.maps.detach()), ceil(s / step)

@@ -53,6 +53,8 @@ def test_the_seed_decides_and_nothing_repeats():
         ({"n": 5, "size": 2.5}, "size = 2.5"),
         ({"n": 5, "seed": -1}, "seed = -1"),
         ({"n": 5, "part": "test"}, "part 'test' is unknown; choose one of all, train, validation"),
+        ({"n": 10**6, "size": 1, "part": "train"}, f"within 1 … {2 * 427 * 512}"),
+        ({"n": 10**6, "size": 1, "part": "validation"}, f"within 1 … {2 * 427 * 128}"),
         ({"n": 5, "size": 129, "part": "validation"}, "size = 129: .* within 1 … 128"),
     ],
 )
@@ -72,6 +74,18 @@ def test_validation_shares_no_pixel_with_training(monkeypatch):
         seen[part] = set(np.unique(256 * pixels[:, 0] + pixels[:, 1]))
         assert len(pixels) == {"train": 400, "held": 40}[part]
     assert seen["train"] <= set(range(512)) and seen["held"] <= set(range(512, 640))
+
+
+def test_the_seed_draws_the_patches_and_orders_them(monkeypatch):
+    def rows(loader):
+        return torch.cat([x for (x,) in loader])
+
+    one, two = (Patches(size=8, count=50, seed=seed) for seed in (0, 1))
+    assert not torch.equal(rows(one.val_dataloader()), rows(two.val_dataloader()))
+    numbers = torch.arange(50.0)
+    monkeypatch.setattr(module, "patches", lambda *args: numbers)
+    one, two = (rows(data.train_dataloader()) for data in (one, two))
+    assert not torch.equal(one, two) and torch.equal(one.sort()[0], numbers)
 
 
 def test_the_module_repeats_and_follows_its_seed():
