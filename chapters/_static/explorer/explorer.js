@@ -13,7 +13,7 @@ const Explorer = (() => {
   const NAMES = { lam: "λ", T: "T", s: "s", m: "m" };
 
   const $ = (id) => document.getElementById(`x-${id}`);
-  const root = document.getElementById("explorer");
+  const root = $("explorer");
   const { colors, labels, spectra } = JSON.parse($("json").textContent);
   const names = Object.keys(spectra);
 
