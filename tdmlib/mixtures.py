@@ -156,10 +156,11 @@ class GaussianMixture:
     def sample(self, n: int, seed: int = 0):
         """n ≥ 0 samples of the data, shape (n, d), in the array library of the means.
 
-        Raises InputError for another n.
+        Raises InputError for another n, or a seed that is no whole number ≥ 0.
         """
         n = check_number("n", n, 0, whole=True)
-        xp, rng = array_namespace(self.means), np.random.default_rng(seed)
+        rng = np.random.default_rng(check_number("seed", seed, 0, whole=True))
+        xp = array_namespace(self.means)
         component = rng.choice(self.weights.shape[0], size=n, p=_numpy(self.weights))
         noise = rng.standard_normal((n, self.dim)) * np.sqrt(_numpy(self._spectrum))[component]
         x = _numpy(self.means)[component] + np.einsum(

@@ -147,3 +147,9 @@ def test_far_points_have_a_density():
 def test_bad_numbers_of_samples_are_refused(n):
     with pytest.raises(InputError, match="n = "):
         mixture().sample(n)
+
+
+@pytest.mark.parametrize("seed", [-1, 2.5, "3", None])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(InputError, match=r"seed = .* must be a whole number ≥ 0"):
+        mixture().sample(3, seed)

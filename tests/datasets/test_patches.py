@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from tdmlib.datasets import patches as module
-from tdmlib.datasets.patches import Patches, patches, photographs
+from tdmlib.datasets.patches import Patches, patch_batches, patch_count, patches, photographs
 from tdmlib.errors import InputError
 
 
@@ -41,6 +41,23 @@ def test_the_seed_decides_and_nothing_repeats():
         np.sort(photographs()[..., 0].ravel()),
     )
     assert every.min() == -1 and every.max() == 1
+
+
+@pytest.mark.parametrize(("size", "part"), [(1, "all"), (300, "train"), (128, "validation")])
+def test_all_patches_can_be_drawn_and_no_more(size, part):
+    columns = {"all": 640, "train": 512, "validation": 128}[part]
+    most = 2 * (428 - size) * (columns + 1 - size)
+    assert patch_count(size, part) == most
+    with pytest.raises(InputError, match=rf"n = {most + 1}: must be .* within 1 … {most}$"):
+        patches(most + 1, size, part=part)
+
+
+def test_batches_are_the_same_patches():
+    batches = list(patch_batches(20, 6, color=True, seed=2, part="train", batch_size=8))
+    assert [len(batch) for batch in batches] == [8, 8, 4]
+    assert torch.equal(torch.cat(batches), patches(20, 6, color=True, seed=2, part="train"))
+    with pytest.raises(InputError, match="batch_size = 0"):
+        next(patch_batches(20, batch_size=0))
 
 
 @pytest.mark.parametrize(

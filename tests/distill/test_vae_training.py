@@ -148,6 +148,22 @@ def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(
     assert "24 images in" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_that_are_all_grey_end_in_one_line(tmp_path, monkeypatch, capfd, workers):
+    """Whoever decodes them: a worker's error comes with its traceback."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for k in range(12):
+        Image.new("RGB", (24, 20), (k, k, k)).save(tmp_path / f"photos/{k:02}.png")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "vae_images.yaml", *SMALL, "--data.root=photos",
+              f"--data.workers={workers}"])  # fmt: skip
+    *_, last = capfd.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    says = "tdm: 'photos': none of 12 images can be decoded in colour; skipped 12 grey: "
+    assert last.startswith(says) and len(last) < len(says) + 40
+
+
 def test_a_folder_that_cannot_serve_is_one_line(photos, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for arguments, says in (

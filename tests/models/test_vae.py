@@ -193,6 +193,18 @@ def test_the_ratio_is_in_decibels():
     assert torch.allclose(psnr(x, x + off), torch.tensor([20.0, 0.0, 20.0]), atol=1e-5)
 
 
+@pytest.mark.parametrize("measure", [psnr, ms_ssim])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((4, 1, 8, 8), (1, 1, 8, 8)), ((4, 3, 8, 8), (4, 1, 8, 8)), ((4, 1, 8, 8), (4, 1, 8, 9)),
+     ((8, 8), (8, 8))],
+)  # fmt: skip
+def test_images_of_other_shapes_are_not_compared(measure, one, other):
+    for shapes in ((one, other), (other, one)):
+        with pytest.raises(InputError, match="give both the same"):
+            measure(*map(torch.zeros, shapes))
+
+
 def test_weights_come_back(tmp_path):
     one, x = vae(), torch.rand(4, 1, 8, 8) * 2 - 1
     other = load_vae(save_vae(tmp_path / "new/v.safetensors", one, origin="test"))

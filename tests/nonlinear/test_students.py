@@ -117,6 +117,9 @@ def test_a_split_student_is_nearly_the_same_map():
         assert 0 < mean_square(widened(student, 5), z, student(z)) < 0.1
     with pytest.raises(InputError, match="components"):
         widened(student, 2)
+    for seed in (2.5, -1, 2**63):
+        with pytest.raises(InputError, match=r"seed = .* must be a whole number within"):
+            widened(student, 4, seed=seed)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -277,6 +280,56 @@ def test_bad_input_is_refused():
     plain = GaussianMixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
     with pytest.raises(InputError, match="must keep the shape"):
         distance_to_gradients(lambda z: z[0], plain, 1.0, 0.0, 2, 5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+def test_what_is_not_finite_is_not_fitted(value):
+    student = step_student(random_mixture(2, 2, 0), SCHEDULE, 1, 2)
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((30, 2)))
+    for a, b in ((value, 0.0), (0.0, value)):
+        points, target = z.clone(), z.clone()
+        points[3, 0], target[5, 1] = points[3, 0] + a, target[5, 1] + b
+        with pytest.raises(InputError, match=r"E‖start\(z\) − target‖² is (nan|inf); leave"):
+            best_fit([student, student], points, target)
+        with pytest.raises(InputError, match=r"the student is NaN or infinite after s = 0\.1"):
+            train(student, points, target, s=0.1)
+        if not np.isfinite(value):
+            with pytest.raises(InputError, match="NaN or infinite numbers"):
+                bend(points, target)
+    with pytest.raises(InputError, match="take smaller steps"):
+        train(student, 1e3 * z, z, s=50.0, step=1.0)
+    with pytest.raises(InputError, match="target is"):
+        bend(z, z[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [({"alpha": 0, "sigma": 0}, "sigma = 0: must be a finite number within 1e-06"),
+     ({"alpha": np.nan}, "alpha = nan"), ({"alpha": -1}, "alpha = -1"), ({"sigma": -1}, "sigma = "),
+     ({"sigma": 1e200}, "sigma = 1e"), ({"degree": 200}, "degree = 200: must be .* 1 … 40"),
+     ({"degree": 0}, "degree = 0"), ({"points": 1}, "points = 1"), ({"points": 10**4}, "points = "),
+     ({"degree": 30, "points": 31}, "degree = 30, points = 31: .* lower the degree"),
+     ({"points": 9}, "points = 9: .* take more points"),
+     ({"field": lambda z: z * np.nan}, "field gives NaN")],
+)  # fmt: skip
+def test_distances_that_sums_do_not_give_are_refused(given, says):
+    plain = GaussianMixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
+    usual = dict(field=lambda z: z, mixture=plain, alpha=1.0, sigma=0.0, degree=6, points=31)
+    distance_to_gradients(**usual)
+    with pytest.raises(InputError, match=says):
+        distance_to_gradients(**usual | given)
+
+
+def test_components_between_the_points_of_the_grid_are_noticed():
+    """Without, the lower bound would be eight times too large."""
+    narrow = GaussianMixture(
+        np.ones(2), np.array([[1.0, 0.3], [-1.0, -0.3]]), np.stack([1e-2 * np.eye(2)] * 2)
+    )
+    turned = lambda z: np.stack([-z[:, 1], z[:, 0]], axis=1)  # noqa: E731
+    with pytest.raises(InputError, match=r"cosine of .* take more points"):
+        distance_to_gradients(turned, narrow, 1.0, 0.0, 4, 15)
+    low, high = distance_to_gradients(turned, narrow, 1.0, 0.0, 4, 201)
+    assert 0 < low <= high * (1 + 1e-9)
 
 
 def test_the_bend_is_what_no_affine_map_reaches():
