@@ -334,7 +334,7 @@ const Panels = (() => {
 
   /** The loss of one jump, then BOOT over the level m where it lands; `on(m)` when dragged. */
   function jumps(svg, on) {
-    const x0 = 46;
+    const x0 = 58;
     const y0 = 12;
     const y1 = 186;
     let last = 0; // the largest m
@@ -356,7 +356,7 @@ const Panels = (() => {
       const low = Math.min(...all) / 1.3;
       const high = Math.max(...all) * 1.3;
       const x = scale(0, Math.max(last, 1), x0 + 8, RIGHT - 8);
-      const y = scale(low, high, y1, y0, Math.log);
+      const y = scale(low, high, y1, y0 + 14, Math.log); // room for a name above
       const at = (k) => [x(k), y(Math.max(losses[k], 1e-15))];
       const flat = ["progressive", "sequential_consistency"];
       const height = flat.map((name) => y(Math.max(strategies[name], 1e-15)));
@@ -374,7 +374,7 @@ const Panels = (() => {
         "text",
         flat.map((name, k) => ({
           x: RIGHT - 4,
-          y: (height[k] + (height[k] < 24 ? 14 : -5)).toFixed(2),
+          y: (height[k] + (height[k] > height[1 - k] ? 13 : -5)).toFixed(2), // not between the two
           "text-anchor": "end",
           text: labels[name],
         })),
@@ -402,7 +402,7 @@ const Panels = (() => {
           .filter((_, k) => k % every === 0)
           .map((value) => ({
             class: "end",
-            x: 42,
+            x: x0 - 5,
             y: (y(value) + 4).toFixed(2),
             text: `${text(100 * value, 2)}%`,
           })),
