@@ -29,10 +29,10 @@ def distance_to_gradients(
     sums over a grid of `points` × `points` on eight standard deviations to each side, u and
     φ polynomials up to `degree`.
 
-    Raises InputError for another dimension or array library, numbers out of range (α and σ are
-    not both 0), a field that is not finite, and where sums differ from integrals so much that
-    fields of the two kinds, which are at right angles, have a cosine above 0.1: high degrees reach
-    beyond the grid, and narrow components fall between its points.
+    Raises InputError for another dimension or array library, numbers out of range (α and σ
+    are not both 0), a field that is not finite, and where sums differ from integrals so
+    much that fields of the two kinds, which are at right angles, have a cosine above 0.1:
+    high degrees reach beyond the grid, and narrow components fall between its points.
     """
     if mixture.dim != 2 or not isinstance(mixture.means, np.ndarray):
         raise InputError(
@@ -60,7 +60,7 @@ def distance_to_gradients(
     along = [slopes[:, 0], slopes[:, 1]]
     image = field(z)
     if image.shape != z.shape:
-        raise InputError(f"field maps {z.shape} to {image.shape}; it must keep the shape (B, 2)")
+        raise InputError(f"field maps {z.shape} to {image.shape}; it must keep the shape")
     if not np.isfinite(image).all():
         raise InputError("field gives NaN or infinite numbers on the grid")
     values = (root[:, None] * image).T.reshape(-1)
@@ -73,8 +73,9 @@ def distance_to_gradients(
     cosine = np.linalg.norm(parts[0].T @ parts[1], 2)
     if cosine > 0.1:
         raise InputError(
-            f"degree = {degree}, points = {points}: gradients and the fields at right angles to "
-            f"them have a cosine of {cosine:.1g}; lower the degree or take more points"
+            f"degree = {degree}, points = {points}: gradients and the fields at right "
+            f"angles to them have a cosine of {cosine:.1g}; lower the degree or take more "
+            "points"
         )
     lower = np.linalg.norm(parts[0].T @ values)
     upper = np.linalg.norm(values - parts[1] @ (parts[1].T @ values))

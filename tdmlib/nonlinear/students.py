@@ -44,7 +44,12 @@ class GatedAffine(nn.Module):
         return (weights[..., None] * moved).sum(1)
 
 
-def step_student(mixture: GaussianMixture, schedule: Schedule, i: int, j: int) -> GatedAffine:
+def step_student(
+    mixture: GaussianMixture,
+    schedule: Schedule,
+    i: int,
+    j: int,
+) -> GatedAffine:
     """The exact step from level j to level i < j, on float64 torch tensors.
 
     Component m alone would have x̂_m(z) = μ_m + αΣ_m S⁻¹(z − αμ_m) with S = α²Σ_m + σ²I;
