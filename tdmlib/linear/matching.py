@@ -1,6 +1,6 @@
 """Trajectory distribution matching of linear students: TDM on Gaussian data, solved.
 
-A student of K steps multiplies, x_{t_k} = b_k x_{t_{k+1}}, and each of its laws is N(0, variance).
+Each step of a student multiplies by its factor b, so that each of its laws is N(0, variance).
 Data have variances `lam` as everywhere in `tdmlib.linear`; the choices bear the names that they
 have in `tdmlib.distill.tdm.TDM`.
 """
@@ -39,7 +39,7 @@ def gaussian_kl(p, q):
 
 
 def matched_student(schedule: Schedule, lam, steps=4, input_variance=None) -> np.ndarray:
-    """Where TDM ends: b_k = ‖v_{t_k}‖ / ‖v_{t_{k+1}}‖, from t_{k+1} to t_k; shape (K, *lam.shape).
+    """Where TDM ends: ‖v_i‖ / ‖v_u‖ from u = t_{k+1} to i = t_k in row k; shape (K, *lam.shape).
 
     The first step of a sample, in the last row, starts from `input_variance` (default ‖v_T‖², pass
     1 for a start from N(0, I)) and adapts to it. `steps` are those of `sampling.time_grid`.
@@ -152,8 +152,8 @@ class LinearTDM:
     def velocity(self, b) -> np.ndarray:
         """db/ds of the library's loss under gradient flow: `student_loss` with metric "l2".
 
-        The student's parameter is h in x̂ = h z, so that b = κh + σ_{t_k}/σ_{t_{k+1}}, and
-        dh/ds = −2 mean_τ E[(x̂_ψ − x̂_φ) z]; the loss is summed over a student's steps.
+        The student's parameter is h in x̂ = h z. A step from u to i has b = κh + σ_i/σ_u and
+        dh/ds = −2 mean E[(x̂_ψ − x̂_φ) z] over its τ; the loss is summed over a student's steps.
         """
         moments = self._moments(self._factors(b))
         step, tau = self._draws
