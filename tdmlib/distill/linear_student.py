@@ -89,14 +89,14 @@ def best_fake(method: TDM, rollout: Rollout, renoise: Renoise) -> LinearDenoiser
     """The linear fake score of least `TDM.fake_objective` on these samples.
 
     The objective is quadratic in the slopes, so its gradients at 0 and at 1 say where it is least;
-    levels without samples keep the slope 1.
+    levels without samples, or without weight, get the slope 0.
     """
     size = method.schedule.T + 1
     fakes = [LinearDenoiser(torch.full((size,), slope)) for slope in (0.0, 1.0)]
     for fake in fakes:
         method.fake_objective(fake, rollout, renoise)[0].sum().backward()
     first, second = (fake.slopes.grad for fake in fakes)
-    return LinearDenoiser(torch.where(first == second, 1.0, first / (first - second)))
+    return LinearDenoiser(torch.where(first == second, 0.0, first / (first - second)))
 
 
 def match(
