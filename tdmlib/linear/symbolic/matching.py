@@ -15,7 +15,7 @@ z, noise = sp.symbols("z epsilon", real=True)
 alpha_tau, sigma_tau = sp.symbols(r"\alpha_\tau \sigma_\tau", positive=True)
 alpha_i, sigma_i = sp.symbols(r"\alpha_i \sigma_i", positive=True)
 alpha_u, sigma_u = sp.symbols(r"\alpha_u \sigma_u", positive=True)
-wanted = sp.Symbol("v", positive=True)  # ‖v_{t_i}‖²
+wanted = sp.Symbol("{m_*}", positive=True)  # ‖v_{t_i}‖²
 X_TAU = r * b * z + beta * noise
 P = r**2 * b**2 * V + beta**2
 FORWARD = {p: P, sigma_tau: sp.sqrt(beta**2 + r**2 * sigma_i**2), alpha_tau: r * alpha_i}
@@ -35,7 +35,7 @@ def _expand_logs(gap):
 def diffused_kl() -> dict[str, sp.Eq]:
     """KL of two centred Gaussians, and its slope in the variance m = Var(x_{t_i}).
 
-    The slope has the sign of m − v, v = ‖v_{t_i}‖², at every τ: all levels agree on the minimum.
+    The slope has the sign of m − m_*, m_* = ‖v‖² at t_i, at every τ: all levels agree on the minimum.
     """
     x = sp.Symbol("x", real=True)
     log_p, log_q = (-(x**2) / (2 * k) - sp.log(2 * sp.pi * k) / 2 for k in (p, q))
@@ -95,7 +95,7 @@ def matching_flow() -> dict[str, sp.Eq]:
         {p: p_tau, q: q_tau},
         speed=("dm/ds", -4 * m * V * r**4 * (m - wanted) / (2 * p * q), m_speed),
         one_level=(
-            r"\tfrac{d}{ds} \ln \bigl((m - v)^q m^{-\beta^2}\bigr)",
+            r"\tfrac{d}{ds} \ln \bigl((m - m_*)^q m^{-\beta^2}\bigr)",
             sp.diff(level, m) * m_speed,
             -2 * V * r**4 * wanted / q,
         ),
