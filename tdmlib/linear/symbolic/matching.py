@@ -35,7 +35,7 @@ def _expand_logs(gap):
 def diffused_kl() -> dict[str, sp.Eq]:
     """KL of two centred Gaussians, and its slope in the variance m = Var(x_{t_i}).
 
-    The slope has the sign of m − m_*, m_* = ‖v‖² at t_i, at every τ: all levels agree on the minimum.
+    The slope has the sign of m less the right variance at every τ: all levels agree on the minimum.
     """
     x = sp.Symbol("x", real=True)
     log_p, log_q = (-(x**2) / (2 * k) - sp.log(2 * sp.pi * k) / 2 for k in (p, q))
