@@ -5,7 +5,7 @@ Data have variances `lam` as everywhere in `tdmlib.linear`; the choices bear the
 have in `tdmlib.distill.tdm.TDM`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
@@ -178,6 +178,8 @@ class LinearTDM:
         found = solve_ivp(
             velocity, (0, times[-1]), b.ravel(), "DOP853", t_eval=times, rtol=1e-9, atol=1e-11
         )
+        if not found.success:
+            raise InputError(f"the flow runs away from this b before s = {times[-1]:g}")
         return found.y.T.reshape(-1, *b.shape)
 
     def stationary(self, b=None) -> np.ndarray:
@@ -188,10 +190,7 @@ class LinearTDM:
         start = self.matched_student() if b is None else self._factors(b)
         found = np.empty(start.shape)
         for at in np.ndindex(self.lam.shape):
-            one = LinearTDM(
-                self.schedule, self.lam[at], self.students, self.interval, self.fake_target,
-                self.matched, self.tilt, self.level_weight, self.margin, self.input_variance[at],
-            )  # fmt: skip
+            one = replace(self, lam=self.lam[at], input_variance=self.input_variance[at])
             answer = root(one._pull, start[:, *at], tol=1e-12)
             if np.abs(answer.fun).max() > 1e-8:
                 raise InputError(f"no stationary point found at λ = {self.lam[at]:g} from this b")
