@@ -10,10 +10,10 @@ from tdmlib.linear.symbolic.matching import (
     clean_matching,
     diffused_kl,
     fake_targets,
-    importance_weight,
     matching_flow,
     score_difference,
     shared_fake,
+    weight_moments,
 )
 from tdmlib.linear.symbolic.merging import (
     breakpoints,
@@ -67,7 +67,7 @@ DERIVATIONS = (
     fake_targets,
     clean_matching,
     shared_fake,
-    importance_weight,
+    weight_moments,
 )
 
 __all__ = [

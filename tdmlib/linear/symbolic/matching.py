@@ -197,7 +197,7 @@ def shared_fake() -> dict[str, sp.Eq]:
     )
 
 
-def importance_weight() -> dict[str, sp.Eq]:
+def weight_moments() -> dict[str, sp.Eq]:
     """Moments of ω = exp(½η(ε² − ε_mix²)), ε_mix = ρε̂ + √(1 − ρ²) ε, for ε̂ ~ N(0, 1).
 
     A Gaussian integral is the determinant of a precision to the power −½, while that is positive:
