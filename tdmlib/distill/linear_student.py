@@ -110,11 +110,11 @@ def match(
     d: int = 16,
     generator: torch.Generator,
 ) -> Tensor:
-    """Train the student by TDM for time s: `updates` steps of gradient descent, of size s/updates.
+    """Train the student by TDM for time s, in `updates` steps of gradient descent.
 
-    Before each the fake score is fitted anew, on samples of its own. The loss is summed over the
-    student's steps, as in `linear.LinearTDM`. Returns the slopes before the first update and after
-    each, shape (updates + 1, T + 1).
+    Before each the fake score is fitted anew, on samples of its own. The loss is summed
+    over the student's steps, as in `linear.LinearTDM`. Returns the slopes before the first
+    update and after each, shape (updates + 1, T + 1).
     Raises InputError unless s ≥ 0 and updates, batch and d are whole numbers ≥ 1.
     """
     s = check_number("s", s, 0)

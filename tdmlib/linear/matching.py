@@ -152,8 +152,8 @@ class LinearTDM:
     def velocity(self, b) -> np.ndarray:
         """db/ds of the library's loss under gradient flow: `student_loss` with metric "l2".
 
-        The student's parameter is h in x̂ = h z. A step from u to i has b = κh + σ_i/σ_u and
-        dh/ds = −2 mean E[(x̂_ψ − x̂_φ) z] over its τ; the loss is summed over a student's steps.
+        The student's parameter is h in x̂ = h z. A step from u to i has b = κh + σ_i/σ_u, and
+        dh/ds = −2 mean E[(x̂_ψ − x̂_φ) z] over its τ; the loss is summed over the steps.
         """
         moments = self._moments(self._factors(b))
         step, tau = self._draws
