@@ -30,11 +30,15 @@ from tdmlib.schedules import Schedule
 def gaussian_kl(p, q):
     """KL(N(0, p) ‖ N(0, q)) = ½(p/q − 1 − ln p/q), shape of p and q broadcast.
 
-    Raises InputError for variances that are not positive.
+    Raises InputError for variances that are not positive, or shapes that do not broadcast.
     """
-    ratio = variances(p, "p") / (q := variances(q, "q") + 0.0)
-    if not (ratio > 0).all() or (q == 0).any():
+    p, q = variances(p, "p"), variances(q, "q")
+    if not ((p > 0).all() and (q > 0).all()):
         raise InputError("a variance is 0: such laws have no density to compare")
+    try:
+        ratio = p / q
+    except ValueError:
+        raise InputError(f"p of shape {p.shape} does not fit q of shape {q.shape}") from None
     return 0.5 * (ratio - 1 - np.log(ratio))
 
 
@@ -157,9 +161,9 @@ class LinearTDM:
         """
         moments = self._moments(self._factors(b))
         step, tau = self._draws
-        alpha = self._level(self.schedule.alpha)
-        teacher = alpha * self.lam / marginal_variance(self.schedule, self.lam)
-        gap = (self._fake(moments) - teacher)[tau] * moments["pull"]
+        alpha = self._level(self.schedule.alpha)[tau]
+        teacher = alpha * self.lam / marginal_variance(self.schedule, self.lam)[tau]
+        gap = (self._fake(moments)[tau] - teacher) * moments["pull"]
         gap *= self._level(self.level_weight)[tau]
         total = np.zeros_like(moments["h"])
         np.add.at(total, step, gap)
@@ -168,9 +172,10 @@ class LinearTDM:
 
     def flow(self, b, times) -> np.ndarray:
         """b after training times s = `times`, rising from ≥ 0: shape (len(times), *b.shape)."""
-        b, times = self._factors(b), variances(times, "s")
-        if times.ndim != 1 or times.size == 0 or (np.diff(times) < 0).any():
-            raise InputError("times must be a list of training times that do not fall")
+        b, times = self._factors(b), reals("s", times)
+        rising = times.ndim == 1 and times.size and (np.diff(times, prepend=0) >= 0).all()
+        if not (rising and np.isfinite(times[-1])):
+            raise InputError("times must be a list of finite training times s ≥ 0 that do not fall")
 
         def velocity(_, state):
             return self.velocity(state.reshape(b.shape)).ravel()
@@ -185,8 +190,10 @@ class LinearTDM:
     def stationary(self, b=None) -> np.ndarray:
         """Factors at which nothing moves, by Newton's method from b (default: exact matching).
 
-        Raises InputError where it finds none.
+        Raises InputError where it finds none, as at λ = 0, where b = 0 no longer repels.
         """
+        if not (self.lam > 0).all():
+            raise InputError("λ = 0: the last step ends at b = 0; give λ > 0")
         start = self.matched_student() if b is None else self._factors(b)
         found = np.empty(start.shape)
         for at in np.ndindex(self.lam.shape):

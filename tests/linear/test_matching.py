@@ -269,6 +269,9 @@ def test_the_scripts_weight_does_nothing_and_the_exact_one_has_no_variance():
     [
         (lambda: gaussian_kl(0, 1), "a variance is 0"),
         (lambda: gaussian_kl(1, -1), "q = -1"),
+        (lambda: gaussian_kl([1, 2], [1, 2, 3]), "does not fit"),
+        (lambda: LinearTDM(SCHEDULE, 0.0).stationary(), "λ = 0"),
+        (lambda: LinearTDM(SCHEDULE, 1.0).flow(np.ones(4), [np.nan]), "finite training times"),
         (lambda: matched_student(SCHEDULE, 1.0, 41), "K = 41"),
         (lambda: matched_student(SCHEDULE, 1.0, 2, 0.0), "nothing varies"),
         (lambda: LinearTDM(SCHEDULE, -1.0), "λ = -1"),
