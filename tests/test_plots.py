@@ -162,3 +162,25 @@ def test_curves_run_through_the_mean_of_their_seeds():
     (ax,) = plots.spread_curves([2, 7], curves, "x", "y", {"proved": ":"}).axes
     faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
     assert faces[:2] != faces[2:] == ["none", "none"]
+
+
+def test_matching_figures_show_what_they_are_given():
+    times, flow = [0.0, 1.0], np.array([0.5, 1.0])
+    (ax,) = plots.matching_paths(times, {"t = 0": (flow, np.array([flow + 0.1]))}, "ratio").axes
+    assert [line.get_ydata()[-1] for line in ax.lines] == [1, 1.1, 1.0]
+    assert [text.get_text() for text in ax.texts] == ["t = 0"]
+    rows = {row: {"x": {"TDM, 1 step": [0.1, k]}, "y": {}} for k, row in ((0.2, "a"), (0.3, "b"))}
+    axes = np.reshape(plots.race([1, 2], rows, {"TDM, 1 step": "-"}).axes, (2, 2))
+    assert [ax.texts[0].get_text() for ax in axes[:, 0]] == ["a", "b"]
+    assert [ax.lines[0].get_ydata()[-1] for ax in axes[:, 0]] == [0.2, 0.3]
+    assert [ax.get_title() for ax in axes[0]] == ["x", "y"] and not axes[0, 1].lines
+    (ax,) = plots.level_curves(
+        [0, 1], {"a": [1, 2], "b": [3, 4]}, "x", "y", {"½": 0.5}, {"b": ([0.2], [3.2])}, log=True
+    ).axes
+    a, b, dots, mark = (line.get_xydata().tolist() for line in ax.lines)
+    assert (a, b, dots) == ([[0, 1], [1, 2]], [[0, 3], [1, 4]], [[0.2, 3.2]])
+    assert mark[0][0] == 0.5 and ax.get_yscale() == "log" and "log" in ax.get_ylabel()
+    path = np.array([[0.1, 0.2], [1.0, 1.0]])
+    (ax,) = plots.fixed_line([path], [(0, 2), (2, 0)], (1, 1), ("x", "y")).axes
+    ends = [line.get_xydata().tolist() for line in ax.lines]
+    assert ends == [[[0, 2], [2, 0]], path.tolist(), [[0.1, 0.2]], [[1, 1]], [[1, 1]]]

@@ -1,11 +1,13 @@
-"""A linear student trained in torch: what Prop. 3.3 and the merge predict, done by an optimiser.
+"""Linear students trained in torch: what the theory of both parts predicts, done by an optimiser.
 
-The student is one number a coordinate, z ↦ a z, so that nothing but the training is left.
+The student of a merge is one number a coordinate, z ↦ a z, that of matching one number a level,
+x̂ = h_t z, so that nothing but the training is left.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from tdmlib.distill.tdm import TDM, Denoiser, Renoise, Rollout
 from tdmlib.errors import check_number
 from tdmlib.linear import MergePlan, evaluate, marginal_variance, step_operators
 from tdmlib.schedules import Schedule
@@ -69,3 +71,68 @@ def carry_out(plan: MergePlan, schedule: Schedule, lam, s, updates: int):
             path = train(stack[-k], target, variance[j], s / updates, updates)
             stack[-k:] = [path[-1]]
     return stack.pop().numpy()
+
+
+class LinearDenoiser(nn.Module):
+    """x̂ = slopes[t] · z: a weight for each level t = 0 … T, the same for every coordinate."""
+
+    def __init__(self, slopes: Tensor):
+        super().__init__()
+        self.slopes = nn.Parameter(slopes.clone())
+
+    def forward(self, z: Tensor, t, cond=None) -> Tensor:
+        slopes = self.slopes[t]
+        return slopes.reshape(slopes.shape + (1,) * (z.ndim - slopes.ndim)) * z
+
+
+def best_fake(method: TDM, rollout: Rollout, renoise: Renoise) -> LinearDenoiser:
+    """The linear fake score of least `TDM.fake_objective` on these samples.
+
+    The objective is quadratic in the slopes, so its gradients at 0 and at 1 say where it is least;
+    levels without samples, or without weight, get the slope 0.
+    """
+    size = method.schedule.T + 1
+    fakes = [LinearDenoiser(torch.full((size,), slope)) for slope in (0.0, 1.0)]
+    for fake in fakes:
+        method.fake_objective(fake, rollout, renoise)[0].sum().backward()
+    first, second = (fake.slopes.grad for fake in fakes)
+    return LinearDenoiser(torch.where(first == second, 0.0, first / (first - second)))
+
+
+def match(
+    method: TDM,
+    student: LinearDenoiser,
+    teacher: Denoiser,
+    s: float,
+    updates: int,
+    *,
+    batch: int = 2048,
+    d: int = 16,
+    generator: torch.Generator,
+) -> Tensor:
+    """Train the student by TDM for time s, in `updates` steps of gradient descent.
+
+    Before each the fake score is fitted anew, on samples of its own. The loss is summed
+    over the student's steps, as in `linear.LinearTDM`. Returns the slopes before the first
+    update and after each, shape (updates + 1, T + 1).
+    Raises InputError unless s ≥ 0 and updates, batch and d are whole numbers ≥ 1.
+    """
+    s = check_number("s", s, 0)
+    for name, value in (("updates", updates), ("batch", batch), ("d", d)):
+        check_number(name, value, 1, whole=True)
+    optimizer = torch.optim.SGD(student.parameters(), s / updates * (len(method.grid) - 1))
+    path = [student.slopes.detach().clone()]
+    for _ in range(updates):
+        draws = [
+            (
+                method.rollout(student, method.start(batch, (d,), generator)),
+                method.renoise(batch, (d,), generator),
+            )
+            for _ in range(2)
+        ]
+        fake = best_fake(method, *draws[0])
+        optimizer.zero_grad()
+        method.student_objective(teacher, fake, *draws[1])[0].mean().backward()
+        optimizer.step()
+        path.append(student.slopes.detach().clone())
+    return torch.stack(path)

@@ -2,7 +2,9 @@
 
 from tdmlib.linear.batch import PlanBatch, optimal_plans
 from tdmlib.linear.breakpoints import breakpoint_plan, extreme_products, jump_then_boot
+from tdmlib.linear.fake_scores import weight_variance
 from tdmlib.linear.guide import Advice, Comparison, compare, decision_table
+from tdmlib.linear.matching import LinearTDM, gaussian_kl, matched_student
 from tdmlib.linear.merging import (
     STRATEGIES,
     MergePlan,
@@ -32,6 +34,7 @@ __all__ = [
     "STRATEGIES",
     "Advice",
     "Comparison",
+    "LinearTDM",
     "MergePlan",
     "PlanBatch",
     "PlanResult",
@@ -48,8 +51,10 @@ __all__ = [
     "evaluate",
     "extreme_products",
     "flow_map",
+    "gaussian_kl",
     "jump_then_boot",
     "marginal_variance",
+    "matched_student",
     "merge",
     "optimal_plan",
     "optimal_plans",
@@ -65,4 +70,5 @@ __all__ = [
     "step_operators",
     "surrogate",
     "w2_error",
+    "weight_variance",
 ]

@@ -1,5 +1,6 @@
 """Every figure of the book, in one look; a file for each thing that is shown."""
 
+from tdmlib.plots.matching import fixed_line, level_curves, matching_paths, race
 from tdmlib.plots.mixtures import spread_curves
 from tdmlib.plots.operators import ellipse, training_decay
 from tdmlib.plots.plans import cuts_over_steps, merge_arcs
@@ -23,11 +24,15 @@ __all__ = [
     "denoising",
     "distance_over_steps",
     "ellipse",
+    "fixed_line",
     "jump_losses",
+    "level_curves",
     "loss_over_steps",
     "losses",
+    "matching_paths",
     "merge_arcs",
     "pareto_front",
+    "race",
     "range_over_lambda",
     "sample_grid",
     "spectra_in_phases",

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from tdmlib.distill.linear_student import carry_out, train
+from tdmlib.denoisers import GaussianDenoiser
+from tdmlib.distill.linear_student import LinearDenoiser, best_fake, carry_out, match, train
+from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
-from tdmlib.linear import canonical_plan, marginal_variance, residual
+from tdmlib.linear import LinearTDM, canonical_plan, marginal_variance, residual
 from tdmlib.schedules import cosine
 
 ZERO, ONE = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
@@ -68,3 +70,53 @@ def test_bad_counts_are_refused():
         carry_out(canonical_plan("vanilla", 4), cosine(4), -1.0, 1.0, 10)
     with pytest.raises(InputError, match="T = 4"):
         carry_out(canonical_plan("vanilla", 5), cosine(4), 1.0, 1.0, 10)
+
+
+def linear_problem(lam, factors, **choices):
+    """The closed form and the method, with a student on the levels of K = 4."""
+    problem = LinearTDM(cosine(40), lam, (4,), **choices)
+    method = TDM(cosine(40), steps=4, metric="l2", **choices)
+    b = problem.matched_student() * factors
+    slopes = torch.zeros(41)
+    slopes[[u for _, u in problem.steps]] = torch.from_numpy(problem.predictions(b)).float()
+    return problem, method, b, LinearDenoiser(slopes)
+
+
+CHOICES = [
+    dict(fake_target="transition"),
+    dict(fake_target="denoised"),
+    dict(fake_target="denoised", interval="full"),
+    dict(matched="clean"),
+]
+
+
+@pytest.mark.parametrize("choices", CHOICES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_best_fake_score_is_the_closed_form(choices, weighted):
+    problem, method, b, student = linear_problem(3.0, [1.2, 0.8, 1.1, 0.9], **choices)
+    method = TDM(cosine(40), steps=4, metric="l2", weighted=weighted, **choices)
+    generator = torch.Generator().manual_seed(0)
+    rollout = method.rollout(student, method.start(20_000, (64,), generator))
+    found = best_fake(method, rollout, method.renoise(20_000, (64,), generator))
+    got, exact = found.slopes.detach().numpy()[1:], problem.fake_slopes(b)[1:]
+    noise = 3 if problem.fake_target == "transition" else 1  # the target's, where τ is close to t_i
+    assert np.allclose(got, exact, atol=0.02 * noise)  # the weight changes little at d = 64
+    assert np.abs(got - exact).mean() < 0.005 * noise
+    if weighted and choices.get("fake_target") == "denoised":
+        tilted = LinearTDM(cosine(40), 3.0, (4,), tilt=1 / 64, **choices).fake_slopes(b)[1:]
+        assert np.abs(tilted - exact).max() < 0.01
+
+
+@pytest.mark.parametrize("choices", CHOICES)
+def test_matching_by_gradient_descent_follows_the_flow(choices):
+    problem, method, b, student = linear_problem(3.0, [0.6, 1.2, 0.8, 1.3], **choices)
+    path = match(
+        method, student, GaussianDenoiser(problem.schedule, 3.0), 3.0, 60,
+        batch=1024, generator=torch.Generator().manual_seed(1),
+    )  # fmt: skip
+    flow = problem.flow(b, np.linspace(0, 3, 61))
+    slopes = path[:, [u for _, u in problem.steps]].double().numpy()
+    gap = np.abs(np.array([problem.factors(h) for h in slopes]) - flow)
+    assert gap.max() < 0.04 and np.abs(flow[-1] - flow[0]).max() > 0.14
+    with pytest.raises(InputError, match="updates = 0"):
+        match(method, student, None, 1.0, 0, generator=torch.Generator())

@@ -1,4 +1,4 @@
-"""The propositions and theorems of Part I, derived in SymPy.
+"""The propositions and theorems on linear students, derived in SymPy.
 
 Each function derives one statement and returns the identities that it has asserted, as a dict
 from a short name to `sympy.Eq`. A failed derivation raises AssertionError.
@@ -6,6 +6,15 @@ from a short name to `sympy.Eq`. A failed derivation raises AssertionError.
 
 from tdmlib.linear.symbolic.every_plan import certificates
 from tdmlib.linear.symbolic.identities import asserted, certified
+from tdmlib.linear.symbolic.matching import (
+    clean_matching,
+    diffused_kl,
+    fake_targets,
+    matching_flow,
+    score_difference,
+    shared_fake,
+    weight_moments,
+)
 from tdmlib.linear.symbolic.merging import (
     breakpoints,
     merge_identity,
@@ -52,6 +61,13 @@ DERIVATIONS = (
     clean_end,
     many_steps,
     flow_matching_boundaries,
+    diffused_kl,
+    score_difference,
+    matching_flow,
+    fake_targets,
+    clean_matching,
+    shared_fake,
+    weight_moments,
 )
 
 __all__ = [
