@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tdmlib.errors import InputError, check_number
+from tdmlib.errors import InputError, check_number, check_shapes
 from tdmlib.schedules import Schedule
 
 
@@ -37,8 +37,7 @@ def ddim_step(x_hat, z, t, s, schedule: Schedule):
     Raises InputError where σ_t = 0: clean samples hold no noise to estimate; and where x̂ has
     another shape than z.
     """
-    if tuple(x_hat.shape) != tuple(z.shape):  # broadcasting would hide it
-        raise InputError(f"x_hat has shape {tuple(x_hat.shape)}, expected {tuple(z.shape)}")
+    check_shapes(z.shape, x_hat=x_hat)
     alpha, sigma = schedule.at(t, z)
     if bool((sigma == 0).any()):
         raise InputError("t = 0 with sigma_0 = 0: nothing is left there to take a step from")

@@ -18,149 +18,19 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from tdmlib.errors import InputError, check_number
+from tdmlib.distill.losses import Metric, fake_loss, student_loss
+from tdmlib.distill.renoise import (
+    Renoise,
+    diffuse,
+    importance_weight,
+    mixed_noise,
+    transition_target,
+)
+from tdmlib.errors import InputError, check_number, check_positive
 from tdmlib.sampling import ddim_step, time_grid
 from tdmlib.schedules import Schedule
 
 Denoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-Metric = Literal["pseudo_huber", "pseudo_huber_elementwise", "l2"]
-
-
-def _forward(i, tau, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
-    """q(x_τ | x_i) = N(scale · x_i, β²): scale = α_τ/α_i, β² = σ_τ² − scale² σ_i².
-
-    Raises InputError for τ < i, levels outside 0 … T, or i where α_i = 0.
-    """
-    i, tau = torch.as_tensor(i, device=like.device), torch.as_tensor(tau, device=like.device)
-    if (tau < i).any():
-        raise InputError(
-            f"tau = {tau.tolist()} lies below i = {i.tolist()}: diffusing forward needs tau ≥ i"
-        )
-    alpha_i, sigma_i = schedule.at(i, like)
-    alpha_tau, sigma_tau = schedule.at(tau, like)
-    if (alpha_i == 0).any():
-        raise InputError("i = T with alpha_T = 0: nothing is left there to carry forward")
-    scale = alpha_tau / alpha_i
-    return scale, (sigma_tau**2 - (scale * sigma_i) ** 2).clamp_min(0).sqrt()
-
-
-def diffuse(x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule) -> Tensor:
-    """Carry samples at levels i forward to levels τ ≥ i, x_τ = (α_τ/α_i) x_i + β · noise.
-
-    x_i and noise have shape (B, …); i and tau are int tensors (B,). Raises InputError for τ < i,
-    levels outside 0 … T, i where α_i = 0, or shapes that differ.
-    """
-    _check_shapes(x_i.shape, noise=noise)
-    scale, beta = _forward(i, tau, schedule, x_i)
-    return scale * x_i + beta * noise
-
-
-def mixed_noise(
-    eps_hat: Tensor, noise: Tensor, i: Tensor, tau: Tensor, schedule: Schedule
-) -> Tensor:
-    """ε_mix with x_τ = α_τ x̂ + σ_τ ε_mix, for x_i = α_i x̂ + σ_i ε̂ diffused by `noise` to τ.
-
-    Shapes, and what it raises, as in `diffuse`; InputError also where σ_τ = 0.
-    """
-    _check_shapes(eps_hat.shape, noise=noise)
-    scale, beta = _forward(i, tau, schedule, noise)
-    sigma_i, sigma_tau = schedule.at(i, noise)[1], schedule.at(tau, noise)[1]
-    if (sigma_tau == 0).any():
-        raise InputError("tau = 0 with sigma_0 = 0: no noise is mixed there")
-    return (scale * sigma_i * eps_hat + beta * noise) / sigma_tau
-
-
-def importance_weight(mixed: Tensor, noise: Tensor) -> Tensor:
-    """The public script's weight exp(−½ mean ε_mix²) / exp(−½ mean ε²), shape (B,).
-
-    A ratio of means over dimensions, not the density ratio, whose exponents are sums.
-    Raises InputError for shapes that differ.
-    """
-    _check_shapes(mixed.shape, noise=noise)
-    return torch.exp(0.5 * (_mean(noise**2) - _mean(mixed**2)))
-
-
-def _mean(value: Tensor) -> Tensor:
-    return value.flatten(1).mean(1)
-
-
-def _check_shapes(shape: tuple[int, ...], **tensors: Tensor | None) -> None:
-    """Broadcasting would hide a wrong shape, and average over pairs of samples."""
-    for name, tensor in tensors.items():
-        if tensor is not None and tensor.shape != shape:
-            raise InputError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}")
-
-
-def _check_positive(name: str, value) -> None:
-    if check_number(name, value, 0) == 0:
-        raise InputError(f"{name} = 0: must be positive")
-
-
-def student_loss(
-    x_hat: Tensor,
-    x_teacher: Tensor,
-    x_fake: Tensor,
-    *,
-    x_uncond: Tensor | None = None,
-    cfg: float = 1.0,
-    metric: Metric = "pseudo_huber",
-    c: float | None = None,
-    normalize: bool = False,
-) -> Tensor:
-    """Distance of x̂ to sg(x̂ + x_φ − x_ψ + (cfg − 1)(x_φ − x_{φ,∅})), shape (B,).
-
-    All arguments are clean predictions of shape (B, …). "pseudo_huber" is the paper's
-    √(‖·‖² + c²) − c per sample, c = 0.00054 √d; "pseudo_huber_elementwise" (c = 1e-3) and "l2"
-    average over dimensions. `normalize` divides the value by the mean |x̂ − x_{φ,cfg}| of the
-    sample, as the public script does. Raises InputError for an unknown metric, shapes that differ,
-    `cfg` ≠ 1 without `x_uncond`, a `cfg` that is not finite, or `c` ≤ 0.
-    """
-    _check_shapes(x_hat.shape, x_teacher=x_teacher, x_fake=x_fake, x_uncond=x_uncond)
-    check_number("cfg", cfg)
-    if c is not None:
-        _check_positive("c", c)
-    guided = x_teacher
-    if cfg != 1:
-        if x_uncond is None:
-            raise InputError(f"cfg = {cfg:g} needs the teacher's unconditional prediction x_uncond")
-        guided = x_teacher + (cfg - 1) * (x_teacher - x_uncond)
-    gap = x_hat - (x_hat + guided - x_fake).detach()
-    match metric:
-        case "pseudo_huber":
-            c = 0.00054 * gap[0].numel() ** 0.5 if c is None else c
-            value = (gap.flatten(1).square().sum(1) + c**2).sqrt() - c
-        case "pseudo_huber_elementwise":
-            c = 1e-3 if c is None else c
-            value = _mean((gap**2 + c**2).sqrt() - c)
-        case "l2":
-            value = _mean(gap**2)
-        case _:
-            raise InputError(f"metric {metric!r} is unknown; choose {', '.join(get_args(Metric))}")
-    if normalize:
-        value = value / _mean((x_hat - guided).abs()).detach().clamp_min(1e-8)
-    return value
-
-
-def fake_loss(
-    x_fake: Tensor,
-    target: Tensor,
-    *,
-    snr: Tensor | None = None,
-    snr_cap: float = 5.0,
-    weight: Tensor | None = None,
-) -> Tensor:
-    """Mean square over dimensions × min(SNR, cap) × weight, shape (B,).
-
-    x_fake and target have shape (B, …); snr = α_τ²/σ_τ² and weight have shape (B,).
-    Raises InputError for other shapes, or snr_cap ≤ 0.
-    """
-    _check_positive("snr_cap", snr_cap)
-    _check_shapes(x_fake.shape, target=target)
-    _check_shapes(x_fake.shape[:1], snr=snr, weight=weight)
-    value = _mean((x_fake - target) ** 2)
-    if snr is not None:
-        value = value * snr.clamp_max(snr_cap)
-    return value if weight is None else value * weight
 
 
 @dataclass(frozen=True)
@@ -172,17 +42,6 @@ class Start:
 
     def __getitem__(self, rows) -> "Start":
         return Start(self.noise[rows], self.step[rows])
-
-
-@dataclass(frozen=True)
-class Renoise:
-    """The random numbers that diffuse a trajectory point to a level τ; one row a sample."""
-
-    u: Tensor  #: uniform in [0, 1): where in its interval τ lies, (B,)
-    noise: Tensor  #: (B, …)
-
-    def __getitem__(self, rows) -> "Renoise":
-        return Renoise(self.u[rows], self.noise[rows])
 
 
 @dataclass(frozen=True)
@@ -236,8 +95,8 @@ class TDM:
         gaps = [b - a for a, b in pairwise(self.grid)]
         check_number("margin", self.margin, 1, min(gaps), whole=True)
         if self.c is not None:
-            _check_positive("c", self.c)
-        _check_positive("snr_cap", self.snr_cap)
+            check_positive("c", self.c)
+        check_positive("snr_cap", self.snr_cap)
         for name, allowed in (
             ("metric", get_args(Metric)),
             ("interval", ("separate", "full")),
@@ -349,15 +208,7 @@ class TDM:
         return loss, {"fake_loss": loss.detach()}
 
     def fake_regression_target(self, rollout: Rollout, renoise: Renoise, tau: Tensor) -> Tensor:
-        """The clean prediction that the fake score regresses at x_τ, shape of x̂.
-
-        "transition": the score −ε/β of q(x_τ | x_i) as a clean prediction,
-        (x_τ − σ_τ² ε/β)/α_τ = x_i/α_i − α_τ σ_i²/(α_i² β) ε, finite at α_τ = 0.
-        """
+        """The clean prediction that the fake score regresses at x_τ, shape of x̂."""
         if self.fake_target == "denoised" or self.matched == "clean":
             return rollout.x_hat.detach()
-        i, x_i = rollout.i, rollout.x_i.detach()
-        alpha_i, sigma_i = self.schedule.at(i, x_i)
-        alpha_tau, _ = self.schedule.at(tau, x_i)
-        _, beta = _forward(i, tau, self.schedule, x_i)
-        return x_i / alpha_i - alpha_tau * (sigma_i / alpha_i) ** 2 / beta * renoise.noise
+        return transition_target(rollout.x_i.detach(), rollout.i, tau, renoise.noise, self.schedule)

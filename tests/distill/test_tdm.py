@@ -8,16 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tdmlib.denoisers import GaussianDenoiser, Guided
-from tdmlib.distill.tdm import (
-    TDM,
-    Rollout,
-    Start,
-    diffuse,
-    fake_loss,
-    importance_weight,
-    mixed_noise,
-    student_loss,
-)
+from tdmlib.distill.losses import fake_loss, student_loss
+from tdmlib.distill.renoise import diffuse, importance_weight, mixed_noise
+from tdmlib.distill.tdm import TDM, Rollout, Start
 from tdmlib.errors import InputError
 from tdmlib.linear import flow_map, marginal_variance
 from tdmlib.sampling import trajectory
