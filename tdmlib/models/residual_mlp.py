@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Self
 
 import torch
@@ -97,10 +96,9 @@ class ResidualMLP(nn.Module):
 
     def aware(self, counts=None, guidance=None) -> Self:
         """A copy that is also told K or the guidance; until it is trained, it answers the same."""
-        if counts is None and guidance is None:
-            return deepcopy(self)
+        told = {k: v for k, v in dict(counts=counts, guidance=guidance).items() if v is not None}
         with torch.random.fork_rng(devices=[]):
-            copy = type(self)(**self.config | dict(counts=counts, guidance=guidance))
+            copy = type(self)(**self.config | told)
         copy.load_state_dict(self.state_dict(), strict=False)
         return copy.to(self.last.weight).train(self.training)
 
