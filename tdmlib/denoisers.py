@@ -2,7 +2,11 @@
 
 Everything above this file sees clean predictions. A denoiser is any callable (z, t, cond=None) with
 z of shape (B, …), t an int or an integer tensor of shape (B,), and the result of the shape of z.
+cond is a tensor of labels, None for none, or a `Condition` where there is more to tell.
 """
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +14,38 @@ from torch import Tensor, nn
 from tdmlib.errors import InputError, check_number
 from tdmlib.mixtures import GaussianMixture
 from tdmlib.schedules import Schedule
+
+
+class Rows:
+    """A dataclass of tensors, one row a sample: record[rows] is the same of a part of the batch.
+
+    What is None, or one number for all, stays as it is.
+    """
+
+    def __getitem__(self, rows) -> Self:
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        kept = (type(None), int, float)
+        return replace(
+            self, **{name: v[rows] for name, v in parts.items() if not isinstance(v, kept)}
+        )
+
+
+@dataclass(frozen=True)
+class Condition(Rows):
+    """What a denoiser is told besides z and t; each part None, (B,), or one number for all."""
+
+    label: Any = None  #: what a teacher is conditioned on, e.g. int labels; None is the empty one
+    steps: Tensor | int | None = None  #: K, how many steps the sampler takes
+    guidance: Tensor | float | None = None  #: the scale of the teacher that a student imitates
+
+    @classmethod
+    def of(cls, cond) -> Self:
+        """`cond` itself, or the condition of a label alone."""
+        return cond if isinstance(cond, cls) else cls(cond)
+
+    def bare(self):
+        """The label itself where it is all there is: what a denoiser of labels alone takes."""
+        return self.label if self.steps is None and self.guidance is None else self
 
 
 class GaussianDenoiser:
@@ -93,17 +129,22 @@ class FromFlow(_FromNetwork):
 class Guided(nn.Module):
     """Classifier-free guidance, x̂_∅ + scale · (x̂ − x̂_∅); `null` is the empty condition.
 
-    scale = 1 is the plain conditional denoiser and costs one evaluation.
-    Raises InputError for a scale that is not a finite number.
+    A condition that names its guidance is followed in place of `scale`, sample by sample, and the
+    denoiser inside is not told. scale = 1 is the plain conditional denoiser and costs one
+    evaluation. Raises InputError for a scale that is not a finite number.
     """
 
-    def __init__(self, denoiser, scale: float, null=None):
+    def __init__(self, denoiser, scale: float = 1.0, null=None):
         super().__init__()
         self.denoiser, self.scale, self.null = denoiser, check_number("guidance", scale), null
 
     def forward(self, z: Tensor, t, cond=None) -> Tensor:
-        conditional = self.denoiser(z, t, cond)
-        if self.scale == 1:
+        cond = Condition.of(cond)
+        scale = self.scale if cond.guidance is None else cond.guidance
+        conditional = self.denoiser(z, t, replace(cond, guidance=None).bare())
+        if not isinstance(scale, Tensor) and scale == 1:
             return conditional
-        empty = self.denoiser(z, t, self.null)
-        return empty + self.scale * (conditional - empty)
+        empty = self.denoiser(z, t, replace(cond, label=self.null, guidance=None).bare())
+        if isinstance(scale, Tensor):
+            scale = scale.reshape(-1, *[1] * (z.ndim - 1))
+        return empty + scale * (conditional - empty)

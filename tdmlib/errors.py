@@ -40,6 +40,23 @@ def _finite(value: Real) -> bool:
         return False
 
 
+def check_positive(name: str, value):
+    """`value` if it is a finite number above 0. Raises InputError otherwise."""
+    if check_number(name, value, 0) == 0:
+        raise InputError(f"{name} = 0: must be positive")
+    return value
+
+
+def check_shapes(shape: tuple[int, ...], **arrays) -> None:
+    """Raise InputError naming the first array of another shape than `shape`; None passes.
+
+    Broadcasting would hide a wrong shape, and average over pairs of samples.
+    """
+    for name, array in arrays.items():
+        if array is not None and tuple(array.shape) != tuple(shape):
+            raise InputError(f"{name} has shape {tuple(array.shape)}, expected {tuple(shape)}")
+
+
 def one_of(name: str, value, allowed: tuple[str, ...]) -> str:
     """`value` if it is among `allowed`. Raises InputError that lists them otherwise."""
     if not isinstance(value, str) or value not in allowed:

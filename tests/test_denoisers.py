@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from tdmlib.denoisers import (
+    Condition,
     FromEpsilon,
     FromFlow,
     FromV,
@@ -69,6 +70,35 @@ def test_guidance_extrapolates_and_one_is_free():
     assert calls == ["cat", ""]
     assert (Guided(denoiser, 1)(z, 1, "cat") == 2).all()
     assert calls[2:] == ["cat"]
+
+
+def test_guidance_may_be_a_part_of_the_condition_sample_by_sample():
+    calls = []
+
+    def denoiser(z, t, cond=None):
+        calls.append(cond)
+        label = Condition.of(cond).label
+        return z * 0 + (1.0 if label is None else label[:, None])
+
+    z, label = torch.zeros(3, 2), torch.tensor([2.0, 3.0, 4.0])
+    scale, K = torch.tensor([1.0, 2.0, 5.0]), torch.tensor([1, 2, 4])
+    guided = Guided(denoiser, 9.0)
+    found = guided(z, 1, Condition(label, guidance=scale))
+    assert torch.equal(found, (1 + scale * (label - 1))[:, None].expand(3, 2))
+    assert calls[0] is label and calls[1] is None  # the teacher inside sees labels alone
+    assert torch.equal(guided(z, 1, Condition(label, K, 5.0)), (5 * label - 4)[:, None] + z)
+    assert [(c.steps is K, c.guidance) for c in calls[2:]] == [(True, None)] * 2
+    assert torch.equal(guided(z, 1, label), (9 * label - 8)[:, None] + z)
+
+
+def test_conditions_are_taken_apart_by_rows():
+    cond = Condition(torch.arange(4), steps=torch.tensor([1, 2, 4, 8]), guidance=3.0)
+    some = cond[torch.tensor([2, 0])]
+    assert some.label.tolist() == [2, 0] and some.steps.tolist() == [4, 1] and some.guidance == 3
+    assert cond[1:3].label.tolist() == [1, 2]
+    label = torch.arange(3)
+    assert Condition.of(label).bare() is label and Condition.of(cond) is cond is cond.bare()
+    assert Condition.of(None).bare() is None and Condition(None)[:2] == Condition()
 
 
 def test_bad_variances_and_guidance_are_refused():

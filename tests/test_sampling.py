@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tdmlib.denoisers import GaussianDenoiser
 from tdmlib.errors import InputError
-from tdmlib.linear import composite
-from tdmlib.sampling import ddim_step, sample, time_grid, trajectory
+from tdmlib.linear import composite, flow_map
+from tdmlib.sampling import ddim_step, extrapolate, sample, time_grid, trajectory
 from tdmlib.schedules import Schedule, cosine
 
 
@@ -44,6 +44,62 @@ def test_steps_equal_diffusers():
     for t in (1000, 500, 2, 1):
         stepped, _ = ddim_step(x_hat, z, t, t - 1, schedule)
         assert torch.allclose(stepped, theirs.step(x_hat, t - 1, z).prev_sample, atol=2e-5)
+
+
+@pytest.mark.parametrize("K", [3, 7])
+def test_the_second_order_solver_equals_diffusers(K):
+    theirs = DPMSolverMultistepScheduler(
+        algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint",
+        prediction_type="sample", final_sigmas_type="zero", timestep_spacing="linspace",
+        lower_order_final=False, num_train_timesteps=100,
+    )  # fmt: skip
+    theirs.set_timesteps(K)
+    levels = torch.cat([torch.ones(1), theirs.alphas_cumprod]).double().numpy()
+    schedule = Schedule(np.sqrt(levels), np.sqrt(1 - levels))
+    noise = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def denoiser(z, t, cond=None):
+        alpha, sigma = schedule.at(t, z)
+        return torch.tanh(alpha * z) + 0.3 * sigma * z
+
+    x, steps = noise, [int(t) + 1 for t in theirs.timesteps]
+    for timestep in theirs.timesteps:
+        x = theirs.step(denoiser(x, int(timestep) + 1), timestep, x).prev_sample
+    assert torch.allclose(sample(denoiser, noise, steps, schedule, solver="dpm++"), x, atol=1e-5)
+    assert not torch.allclose(sample(denoiser, noise, steps, schedule), x, atol=1e-2)
+
+
+@pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("dpm++", 2)])
+@pytest.mark.parametrize("lam", [0.1, 4.0])
+def test_the_order_in_which_each_solver_approaches_the_flow(lam, solver, order):
+    """On a Gaussian the flow is a number; levels are even in angle, both ends have noise left."""
+    errors = []
+    for K in (256, 512):
+        angles = np.linspace(0.15, 1.4, K + 1)
+        schedule = Schedule(np.cos(angles), np.sin(angles))
+        found = sample(GaussianDenoiser(schedule, lam), np.ones((1, 1)), K, schedule, solver=solver)
+        errors.append(abs(found.item() - float(flow_map(schedule, lam))))
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
+
+
+@pytest.mark.parametrize("array", [np.asarray, torch.tensor])
+def test_the_step_is_of_first_order_where_the_signal_to_noise_ratio_has_no_logarithm(array):
+    schedule, x, before = cosine(8), array([[1.0], [2.0]]), array([[3.0], [5.0]])
+    for u, t, s in ((4, 4, 2), (8, 8, 4), (8, 4, 2), (4, 2, 0)):  # first, from noise, to clean
+        levels = [array([k, k]) for k in (u, t, s)]
+        assert (extrapolate(x, before, *levels, schedule) == x).all()
+        assert (extrapolate(x, before, u, t, s, schedule) == x).all()
+    lam2, lam3, lam6 = np.log(schedule.alpha[[2, 3, 6]] / schedule.sigma[[2, 3, 6]])
+    c = (lam2 - lam3) / (lam3 - lam6) / 2
+    mixed = extrapolate(x, before, array([6, 4]), array([3, 4]), array([2, 2]), schedule)
+    assert np.allclose(mixed, [[1 + c * (1 - 3)], [2]])
+    with pytest.raises(InputError, match="before has shape"):
+        extrapolate(x, before[:1], 6, 4, 2, schedule)
+
+
+def test_another_solver_is_refused():
+    with pytest.raises(InputError, match=r"solver 'heun' .* ddim, dpm\+\+"):
+        sample(None, np.ones((1, 1)), 2, cosine(8), solver="heun")
 
 
 def test_rows_may_step_between_levels_of_their_own():

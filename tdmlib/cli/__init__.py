@@ -87,6 +87,7 @@ Model = Annotated[str, typer.Option(help="Weights file, or the name of a shipped
 Steps = Annotated[int, typer.Option(help="Sampling steps K.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Guidance = Annotated[float, typer.Option(help="Classifier-free guidance; 1 is none.")]
+Solver = Annotated[str, typer.Option(help="ddim, or dpm++ of second order.")]
 
 
 @app.command()
@@ -98,10 +99,11 @@ def sample(
     labels: Annotated[str | None, typer.Option(help="Classes, such as 3 or 0,1,2.")] = None,
     seed: Seed = 0,
     guidance: Guidance = 1.0,
+    solver: Solver = "ddim",
     plot: Annotated[Path | None, typer.Option(help="Also draw the first 60 to this file.")] = None,
 ):
     """Draw samples from a teacher or a distilled student."""
-    _module("sampling").run_sample(model, steps, count, seed, labels, guidance, out, plot)
+    _module("sampling").run_sample(model, steps, count, seed, labels, guidance, solver, out, plot)
 
 
 @app.command()
@@ -111,11 +113,12 @@ def evaluate(
     count: Annotated[int, typer.Option(help="Number of samples to draw.")] = 5000,
     seed: Seed = 0,
     guidance: Guidance = 1.0,
+    solver: Solver = "ddim",
     samples: Annotated[Path | None, typer.Option(help="Measure this file instead.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the numbers as JSON.")] = None,
 ):
     """Measure a model's samples, or those of a file, against the real digits."""
-    _module("sampling").run_evaluate(model, steps, count, seed, guidance, samples, out)
+    _module("sampling").run_evaluate(model, steps, count, seed, guidance, solver, samples, out)
 
 
 @app.command()

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from tdmlib.datasets.digits import CLASSES
-from tdmlib.denoisers import Guided
+from tdmlib.denoisers import Condition, Guided
 from tdmlib.errors import InputError, check_number
 from tdmlib.files import PICTURES, check_target, write_whole
 from tdmlib.metrics.report import check_images, digits_floor, digits_report
 from tdmlib.models import load_denoiser
 from tdmlib.models.residual_mlp import check_labels
 from tdmlib.resources import find
-from tdmlib.sampling import sample
+from tdmlib.sampling import Solver, sample
 
 
 def parse_labels(text: str | None, count: int, classes: int) -> Tensor:
@@ -33,19 +33,27 @@ def parse_labels(text: str | None, count: int, classes: int) -> Tensor:
 
 @torch.no_grad()
 def generate(
-    model: str, steps: int, count: int, seed: int, labels: str | None = None, guidance: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """`count` samples and their labels from a weights file, 5,000 at a time."""
+    model: str, steps: int, count: int, seed: int, labels: str | None = None,
+    guidance: float = 1.0, solver: Solver = "ddim",
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """`count` samples and their labels from a weights file, 5,000 at a time.
+
+    A student that has learnt guidance, or several step counts, is told; any other denoiser is
+    guided from outside.
+    """
     check_number("count", count, 1, 1_000_000, whole=True)
     check_number("seed", seed, 0, 2**63 - 1, whole=True)
     denoiser = load_denoiser(find("data", model))
-    targets = parse_labels(labels, count, denoiser.network.classes)
+    network = denoiser.network
+    targets = parse_labels(labels, count, network.classes)
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(count, *denoiser.network.shape, generator=generator)
-    guided = Guided(denoiser, guidance)
+    noise = torch.randn(count, *network.shape, generator=generator)
+    learnt = network.guidance is not None
+    told = Condition(targets, network.counts and steps, guidance if learnt else None)
+    guided = denoiser if learnt else Guided(denoiser, guidance)
     parts = [
-        sample(guided, z, steps, denoiser.schedule, cond)
-        for z, cond in zip(noise.split(5000), targets.split(5000), strict=True)
+        sample(guided, noise[rows], steps, denoiser.schedule, told[rows].bare(), solver)
+        for rows in torch.arange(count).split(5000)
     ]
     images = torch.cat(parts)
     if not torch.isfinite(images).all():
@@ -55,11 +63,13 @@ def generate(
     return images, targets
 
 
-def run_sample(model, steps, count, seed, labels, guidance, out: Path, plot: Path | None) -> None:
+def run_sample(
+    model, steps, count, seed, labels, guidance, solver, out: Path, plot: Path | None
+) -> None:
     check_target(out, ".npz")
     if plot is not None:
         check_target(plot, *PICTURES)
-    images, targets = generate(model, steps, count, seed, labels, guidance)
+    images, targets = generate(model, steps, count, seed, labels, guidance, solver)
     write_whole(out, lambda file: np.savez(file, images=images.numpy(), labels=targets.numpy()))
     print(f"wrote {count} samples, {steps} steps each, to {out} (arrays images, labels)")
     if plot is not None:
@@ -107,7 +117,7 @@ def read_samples(path: Path) -> tuple[Tensor, Tensor | None]:
     return images, torch.as_tensor(check_labels(labels, CLASSES).astype(np.int64))
 
 
-def run_evaluate(model, steps, count, seed, guidance, samples, out: Path | None) -> None:
+def run_evaluate(model, steps, count, seed, guidance, solver, samples, out: Path | None) -> None:
     if out is not None:
         check_target(out, ".json")
     if samples is not None:
@@ -115,7 +125,7 @@ def run_evaluate(model, steps, count, seed, guidance, samples, out: Path | None)
         what = f"{len(images)} samples of {samples}"
     else:
         check_number("count", count, 50, 1_000_000, whole=True)
-        images, labels = generate(model, steps, count, seed, guidance=guidance)
+        images, labels = generate(model, steps, count, seed, None, guidance, solver)
         what = f"{count} samples of {model}, {steps} steps each, seed {seed}"
     report, floor = digits_report(images, labels), digits_floor()
     print(f"{what}\n\n{'':<20}{'generated':>12}{'real train':>12}")

@@ -125,7 +125,7 @@ class TdmCLI(LightningCLI):
         if before != signal.SIG_IGN:  # as for a job in the background
             signal.signal(signal.SIGINT, stop.ask)
         try:
-            self.trainer.fit(model, **kwargs)
+            self.trainer.fit(model, **kwargs | {"weights_only": True})
         except SystemExit:  # what Lightning makes of Ctrl-C
             if not self.trainer.interrupted:
                 raise
@@ -139,10 +139,13 @@ class TdmCLI(LightningCLI):
             signal.signal(signal.SIGINT, before)
 
     def after_fit(self):
+        folder = self.trainer.log_dir  # which processes settle together
+        if not self.trainer.is_global_zero:
+            return
         if path := getattr(self.trainer.checkpoint_callback, "best_model_path", ""):
             print(f"checkpoint for resuming: {path}")
-        if self.trainer.log_dir:
-            print(f"logs: tensorboard --logdir {self.trainer.log_dir}")
+        if folder:
+            print(f"logs: tensorboard --logdir {folder}")
 
 
 def _checkpoint(path: Path) -> dict:

@@ -10,257 +10,115 @@ A fake score ψ tracks the student. Scores are written as clean predictions,
 score = (α x̂ − z)/σ², so that score_ψ − score_φ is proportional to x̂_ψ − x̂_φ.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
-from tdmlib.errors import InputError, check_number
-from tdmlib.sampling import ddim_step, time_grid
+from tdmlib.denoisers import Condition
+from tdmlib.distill.divergences import fisher_predictions, kl_predictions
+from tdmlib.distill.losses import Metric, fake_loss, student_loss
+from tdmlib.distill.renoise import (
+    Renoise,
+    density_ratio,
+    diffuse,
+    importance_weight,
+    mixed_noise,
+    transition_target,
+)
+from tdmlib.distill.rollout import Denoiser, FewSteps, Rollout, Start  # noqa: F401
+from tdmlib.errors import check_number, check_positive
 from tdmlib.schedules import Schedule
 
-Denoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-Metric = Literal["pseudo_huber", "pseudo_huber_elementwise", "l2"]
-
-
-def _forward(i, tau, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
-    """q(x_τ | x_i) = N(scale · x_i, β²): scale = α_τ/α_i, β² = σ_τ² − scale² σ_i².
-
-    Raises InputError for τ < i, levels outside 0 … T, or i where α_i = 0.
-    """
-    i, tau = torch.as_tensor(i, device=like.device), torch.as_tensor(tau, device=like.device)
-    if (tau < i).any():
-        raise InputError(
-            f"tau = {tau.tolist()} lies below i = {i.tolist()}: diffusing forward needs tau ≥ i"
-        )
-    alpha_i, sigma_i = schedule.at(i, like)
-    alpha_tau, sigma_tau = schedule.at(tau, like)
-    if (alpha_i == 0).any():
-        raise InputError("i = T with alpha_T = 0: nothing is left there to carry forward")
-    scale = alpha_tau / alpha_i
-    return scale, (sigma_tau**2 - (scale * sigma_i) ** 2).clamp_min(0).sqrt()
-
-
-def diffuse(x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule) -> Tensor:
-    """Carry samples at levels i forward to levels τ ≥ i, x_τ = (α_τ/α_i) x_i + β · noise.
-
-    x_i and noise have shape (B, …); i and tau are int tensors (B,). Raises InputError for τ < i,
-    levels outside 0 … T, i where α_i = 0, or shapes that differ.
-    """
-    _check_shapes(x_i.shape, noise=noise)
-    scale, beta = _forward(i, tau, schedule, x_i)
-    return scale * x_i + beta * noise
-
-
-def mixed_noise(
-    eps_hat: Tensor, noise: Tensor, i: Tensor, tau: Tensor, schedule: Schedule
-) -> Tensor:
-    """ε_mix with x_τ = α_τ x̂ + σ_τ ε_mix, for x_i = α_i x̂ + σ_i ε̂ diffused by `noise` to τ.
-
-    Shapes, and what it raises, as in `diffuse`; InputError also where σ_τ = 0.
-    """
-    _check_shapes(eps_hat.shape, noise=noise)
-    scale, beta = _forward(i, tau, schedule, noise)
-    sigma_i, sigma_tau = schedule.at(i, noise)[1], schedule.at(tau, noise)[1]
-    if (sigma_tau == 0).any():
-        raise InputError("tau = 0 with sigma_0 = 0: no noise is mixed there")
-    return (scale * sigma_i * eps_hat + beta * noise) / sigma_tau
-
-
-def importance_weight(mixed: Tensor, noise: Tensor) -> Tensor:
-    """The public script's weight exp(−½ mean ε_mix²) / exp(−½ mean ε²), shape (B,).
-
-    A ratio of means over dimensions, not the density ratio, whose exponents are sums.
-    Raises InputError for shapes that differ.
-    """
-    _check_shapes(mixed.shape, noise=noise)
-    return torch.exp(0.5 * (_mean(noise**2) - _mean(mixed**2)))
-
-
-def _mean(value: Tensor) -> Tensor:
-    return value.flatten(1).mean(1)
-
-
-def _check_shapes(shape: tuple[int, ...], **tensors: Tensor | None) -> None:
-    """Broadcasting would hide a wrong shape, and average over pairs of samples."""
-    for name, tensor in tensors.items():
-        if tensor is not None and tensor.shape != shape:
-            raise InputError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}")
-
-
-def _check_positive(name: str, value) -> None:
-    if check_number(name, value, 0) == 0:
-        raise InputError(f"{name} = 0: must be positive")
-
-
-def student_loss(
-    x_hat: Tensor,
-    x_teacher: Tensor,
-    x_fake: Tensor,
-    *,
-    x_uncond: Tensor | None = None,
-    cfg: float = 1.0,
-    metric: Metric = "pseudo_huber",
-    c: float | None = None,
-    normalize: bool = False,
-) -> Tensor:
-    """Distance of x̂ to sg(x̂ + x_φ − x_ψ + (cfg − 1)(x_φ − x_{φ,∅})), shape (B,).
-
-    All arguments are clean predictions of shape (B, …). "pseudo_huber" is the paper's
-    √(‖·‖² + c²) − c per sample, c = 0.00054 √d; "pseudo_huber_elementwise" (c = 1e-3) and "l2"
-    average over dimensions. `normalize` divides the value by the mean |x̂ − x_{φ,cfg}| of the
-    sample, as the public script does. Raises InputError for an unknown metric, shapes that differ,
-    `cfg` ≠ 1 without `x_uncond`, a `cfg` that is not finite, or `c` ≤ 0.
-    """
-    _check_shapes(x_hat.shape, x_teacher=x_teacher, x_fake=x_fake, x_uncond=x_uncond)
-    check_number("cfg", cfg)
-    if c is not None:
-        _check_positive("c", c)
-    guided = x_teacher
-    if cfg != 1:
-        if x_uncond is None:
-            raise InputError(f"cfg = {cfg:g} needs the teacher's unconditional prediction x_uncond")
-        guided = x_teacher + (cfg - 1) * (x_teacher - x_uncond)
-    gap = x_hat - (x_hat + guided - x_fake).detach()
-    match metric:
-        case "pseudo_huber":
-            c = 0.00054 * gap[0].numel() ** 0.5 if c is None else c
-            value = (gap.flatten(1).square().sum(1) + c**2).sqrt() - c
-        case "pseudo_huber_elementwise":
-            c = 1e-3 if c is None else c
-            value = _mean((gap**2 + c**2).sqrt() - c)
-        case "l2":
-            value = _mean(gap**2)
-        case _:
-            raise InputError(f"metric {metric!r} is unknown; choose {', '.join(get_args(Metric))}")
-    if normalize:
-        value = value / _mean((x_hat - guided).abs()).detach().clamp_min(1e-8)
-    return value
-
-
-def fake_loss(
-    x_fake: Tensor,
-    target: Tensor,
-    *,
-    snr: Tensor | None = None,
-    snr_cap: float = 5.0,
-    weight: Tensor | None = None,
-) -> Tensor:
-    """Mean square over dimensions × min(SNR, cap) × weight, shape (B,).
-
-    x_fake and target have shape (B, …); snr = α_τ²/σ_τ² and weight have shape (B,).
-    Raises InputError for other shapes, or snr_cap ≤ 0.
-    """
-    _check_positive("snr_cap", snr_cap)
-    _check_shapes(x_fake.shape, target=target)
-    _check_shapes(x_fake.shape[:1], snr=snr, weight=weight)
-    value = _mean((x_fake - target) ** 2)
-    if snr is not None:
-        value = value * snr.clamp_max(snr_cap)
-    return value if weight is None else value * weight
-
 
 @dataclass(frozen=True)
-class Start:
-    """Where a rollout starts and which step of the student it trains; one row a sample."""
-
-    noise: Tensor  #: x_T ~ N(0, I), (B, …)
-    step: Tensor  #: k = 0 … K − 1, (B,); 0 is the last step, which lands at t = 0
-
-    def __getitem__(self, rows) -> "Start":
-        return Start(self.noise[rows], self.step[rows])
-
-
-@dataclass(frozen=True)
-class Renoise:
-    """The random numbers that diffuse a trajectory point to a level τ; one row a sample."""
-
-    u: Tensor  #: uniform in [0, 1): where in its interval τ lies, (B,)
-    noise: Tensor  #: (B, …)
-
-    def __getitem__(self, rows) -> "Renoise":
-        return Renoise(self.u[rows], self.noise[rows])
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """The end of a student's rollout: its step from t_{k+1} to t_k."""
-
-    x_hat: Tensor  #: clean prediction at t_{k+1}, (B, …); carries the gradient
-    eps_hat: Tensor  #: the noise that goes with it, (B, …)
-    x_i: Tensor  #: the trajectory point x_{t_k}, (B, …)
-    i: Tensor  #: t_k, (B,)
-    upper: Tensor  #: t_{k+1}, (B,)
-
-
-@dataclass(frozen=True)
-class TDM:
+class TDM(FewSteps):
     """Trajectory distribution matching: the choices, and the two losses.
 
     Parameters
     ----------
-    schedule : the levels 0 … T on which teacher, student and fake score live.
-    steps : K, or the list of levels at which the student is evaluated (`sampling.time_grid`).
-    interval : "separate" draws τ from (t_k, t_{k+1}], so that one fake score serves every step;
-        "full" draws it from (t_k, T].
-    fake_target : what the fake score regresses. "denoised" is the student's clean prediction x̂,
-        "transition" the score of q(x_τ | x_{t_k}), exact but singular as τ falls to t_k.
-    matched : "noisy" diffuses the trajectory point x_{t_k}, as the paper does; "clean" diffuses x̂.
+    schedule … landing : as in `FewSteps`.
+    interval : "separate" draws τ from (i, t_{k+1}], so that one fake score serves every step;
+        "full" draws it from (i, T].
+    margin, lowest, headroom : τ starts `margin` levels above i and not below `lowest`, and ends
+        `headroom` levels below the end of its interval.
+    divergence : "kl" or "fisher", see `divergences`.
+    matched : "noisy" diffuses the trajectory point x_i, as the paper does; "clean" diffuses x̂.
     metric, c, normalize : as in `student_loss`.
+    fake_target : what the fake score regresses. "denoised" is the student's clean prediction x̂,
+        "transition" the score of q(x_τ | x_i), exact but singular as τ falls to i.
     snr_cap : the fake loss is weighted by min(SNR, snr_cap).
-    weighted : multiply the fake loss by the public script's `importance_weight`.
-    margin : τ starts this many levels above t_k.
+    weight : multiply it by the public script's `importance_weight` ("script"), by the
+        `density_ratio` ("exact"), at most `weight_cap` if that is given, or by nothing ("none").
 
     Raises InputError for a choice that is not offered, or a number outside its range.
     """
 
-    schedule: Schedule
-    steps: int | Sequence[int] = 4
     interval: Literal["separate", "full"] = "separate"
-    fake_target: Literal["denoised", "transition"] = "denoised"
+    margin: int = 1
+    lowest: int = 1
+    headroom: int = 0
+    divergence: Literal["kl", "fisher"] = "kl"
     matched: Literal["noisy", "clean"] = "noisy"
     metric: Metric = "pseudo_huber"
     c: float | None = None
     normalize: bool = False
+    fake_target: Literal["denoised", "transition"] = "denoised"
     snr_cap: float = 5.0
-    weighted: bool = False
-    margin: int = 1
+    weight: Literal["none", "script", "exact"] = "none"
+    weight_cap: float | None = None
+
+    @classmethod
+    def paper(cls, schedule: Schedule, **choices) -> Self:
+        """The paper's setting, as reported: a pseudo-Huber metric per sample with c = 0.00054 √d
+        and no normaliser, separate intervals on t_i = iT/K, the density ratio in the fake loss.
+
+        It was trained by AdamW with β = (0, 0.999) and a gradient norm of at most 1 for both
+        networks, one fake update for each of the student; for SD-v1.5 at rates 2e-6 (student) and
+        2e-5 (fake score), batch 256 and guidance 3.5. Ours: SNR is capped at 5, as in `script`.
+        """
+        return cls(schedule, **dict(weight="exact") | choices)
+
+    @classmethod
+    def script(cls, schedule: Schedule, steps: int = 4, **choices) -> Self:
+        """The public script's setting, as its README runs it on 1000 steps, for any T.
+
+        The student is evaluated at floor(0.9 iT/K); the metric is per element with c = 1e-3, over
+        the normaliser; the fake loss is weighted by min(SNR, 5) and the script's weight; τ lies 2%
+        of T above clean data and 1.1% below t_{k+1}. Its optimiser was AdamW with β = (0, 0.95),
+        at 4e-6 for the student, clipped, and 2e-5 for the fake score, not clipped, guidance 4.5.
+        Ours: one grid, where its loss counts one level more than its rollout, and τ > i, where it
+        allows τ = i. Its timesteps are levels of a schedule with σ_0 > 0.
+        """
+        T, K = schedule.T, check_number("K", steps, 1, schedule.T // 2, whole=True)
+        published = dict(
+            steps=[9 * T * i // (10 * K) for i in range(1, K + 1)],
+            metric="pseudo_huber_elementwise",
+            normalize=True,
+            weight="script",
+            lowest=max(1, round(0.02 * T)),
+            headroom=round(0.011 * T),
+        )
+        return cls(schedule, **published | choices)
 
     def __post_init__(self):
-        steps = self.steps.tolist() if hasattr(self.steps, "tolist") else self.steps
-        if isinstance(steps, list):  # what is frozen can be hashed
-            object.__setattr__(self, "steps", tuple(steps))
-        gaps = [b - a for a, b in pairwise(self.grid)]
-        check_number("margin", self.margin, 1, min(gaps), whole=True)
-        if self.c is not None:
-            _check_positive("c", self.c)
-        _check_positive("snr_cap", self.snr_cap)
-        for name, allowed in (
-            ("metric", get_args(Metric)),
-            ("interval", ("separate", "full")),
-            ("fake_target", ("denoised", "transition")),
-            ("matched", ("noisy", "clean")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"{name} = {getattr(self, name)!r}: choose one of {', '.join(allowed)}"
-                )
+        super().__post_init__()
+        gap = min(b - a for grid in self.grids for a, b in pairwise(grid))
+        check_number("margin", self.margin, 1, gap, whole=True)
+        check_number("headroom", self.headroom, 0, gap - self.margin, whole=True)
+        first = min(grid[1] for grid in self.grids)
+        check_number("lowest", self.lowest, 1, first - self.headroom, whole=True)
+        for name in ("c", "weight_cap"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        check_positive("snr_cap", self.snr_cap)
 
     @property
-    def grid(self) -> tuple[int, ...]:
-        """t_0 = 0 < t_1 < … < t_K, shared by rollout, interval and sampler."""
-        return time_grid(self.steps, self.schedule.T)
-
-    def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
-        """Draw noise, and steps k that occur equally often in the batch."""
-        device = generator.device
-        return Start(
-            noise=torch.randn(batch, *shape, generator=generator, device=device),
-            step=torch.randperm(batch, generator=generator, device=device) % (len(self.grid) - 1),
-        )
+    def room(self) -> int:
+        """A random landing leaves τ at least one level."""
+        return self.margin + self.headroom
 
     def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Renoise:
         """Draw what diffuses a batch of trajectory points; anew for every update of a network."""
@@ -270,36 +128,23 @@ class TDM:
             noise=torch.randn(batch, *shape, generator=generator, device=device),
         )
 
-    def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
-        """Run the student from noise to its step k; only that step keeps a gradient."""
-        grid = torch.tensor(self.grid, device=start.step.device)
-        x = start.noise.clone()
-        with torch.no_grad():
-            for step in range(len(grid) - 2, 0, -1):
-                rows = (start.step < step).nonzero()[:, 0]  # who goes below level t_step
-                if len(rows) == 0:
-                    continue
-                t = grid[step + 1].expand(len(rows))
-                x_hat = student(x[rows], t, None if cond is None else cond[rows])
-                x[rows] = ddim_step(x_hat, x[rows], t, grid[step], self.schedule)[0]
-        upper, i = grid[start.step + 1], grid[start.step]
-        x_hat = student(x, upper, cond)
-        x_i, eps_hat = ddim_step(x_hat, x, upper, i, self.schedule)
-        return Rollout(x_hat, eps_hat, x_i, i, upper)
-
     def tau(self, rollout: Rollout, u: Tensor) -> Tensor:
-        """Levels τ, uniform on t_k + margin … t_{k+1} (or … T on full intervals), shape (B,)."""
+        """Levels τ, uniform on i + margin … t_{k+1} (or … T on full intervals), shape (B,)."""
         full = torch.full_like(rollout.i, self.schedule.T)
-        low, top = rollout.i + self.margin, rollout.upper if self.interval == "separate" else full
+        top = (rollout.upper if self.interval == "separate" else full) - self.headroom
+        low = (rollout.i + self.margin).clamp_min(self.lowest)
         return low + (u * (top - low + 1)).long()
 
-    def diffused(self, rollout: Rollout, renoise: Renoise) -> tuple[Tensor, Tensor]:
-        """(x_τ, τ) without gradient; from x_{t_k}, or from x̂ at level 0 if `matched` is "clean"."""
-        tau = self.tau(rollout, renoise.u)
-        i, x = rollout.i, rollout.x_i
+    def point(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """What is diffused, without gradient, and its level: x_i at i, or x̂ at level 0."""
         if self.matched == "clean":
-            i, x = torch.zeros_like(i), rollout.x_hat
-        return diffuse(x.detach(), i, tau, renoise.noise, self.schedule), tau
+            return rollout.x_hat.detach(), torch.zeros_like(rollout.i)
+        return rollout.x_i.detach(), rollout.i
+
+    def diffused(self, rollout: Rollout, renoise: Renoise) -> tuple[Tensor, Tensor]:
+        """(x_τ, τ) without gradient; from x_i, or from x̂ at level 0 if `matched` is "clean"."""
+        tau = self.tau(rollout, renoise.u)
+        return diffuse(*self.point(rollout), tau, renoise.noise, self.schedule), tau
 
     def student_objective(
         self,
@@ -311,14 +156,23 @@ class TDM:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The student's loss (B,) and logs; one teacher evaluation (guide it by `Guided`).
 
-        The loss is in units of clean predictions: the positive factors between x_{t_k}
-        and x̂ are left in w_τ.
+        The loss is in units of clean predictions: the positive factors between x_i and x̂ are left
+        in w_τ.
         """
-        x_tau, tau = self.diffused(rollout, renoise)
-        with torch.no_grad():
-            x_teacher, x_fake = teacher(x_tau, tau, cond), fake(x_tau, tau, cond)
+        told = self.condition("fake", cond, rollout).bare()
+        label = Condition(cond, guidance=rollout.guidance).bare()
+        tau = self.tau(rollout, renoise.u)
+        predict = {"kl": kl_predictions, "fisher": fisher_predictions}[self.divergence]
+        x_teacher, x_fake = predict(
+            lambda z: teacher(z, tau, label),
+            lambda z: fake(z, tau, told),
+            *self.point(rollout),
+            tau,
+            renoise.noise,
+            self.schedule,
+        )
         loss = student_loss(
-            rollout.x_hat,
+            self.carrier(rollout),
             x_teacher,
             x_fake,
             metric=self.metric,
@@ -328,36 +182,45 @@ class TDM:
         gap = (x_teacher - x_fake).flatten(1).norm(dim=1)
         return loss, {"student_loss": loss.detach(), "score_gap": gap}
 
+    def carrier(self, rollout: Rollout) -> Tensor:
+        """x̂, with the gradient of x_i over ∂x_i/∂x̂ = α_i − σ_i α/σ at t_{k+1}.
+
+        The two differ where the steps before the last are differentiated as well.
+        """
+        if self.backpropagate == "last" or self.matched == "clean":
+            return rollout.x_hat
+        x_hat, x_i = rollout.x_hat.detach(), rollout.x_i
+        alpha, sigma = self.schedule.at(rollout.upper, x_i)
+        alpha_i, sigma_i = self.schedule.at(rollout.i, x_i)
+        return x_hat + (x_i - x_i.detach()) / (alpha_i - sigma_i * alpha / sigma)
+
     def fake_objective(
         self, fake: Denoiser, rollout: Rollout, renoise: Renoise, cond: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The fake score's loss (B,) and logs; no gradient reaches the student."""
         x_tau, tau = self.diffused(rollout, renoise)
-        weight = None
-        if self.weighted and self.matched == "noisy":  # else the weight is one
-            eps_hat, i = rollout.eps_hat.detach(), rollout.i
-            mixed = mixed_noise(eps_hat, renoise.noise, i, tau, self.schedule)
-            weight = importance_weight(mixed, renoise.noise)
         alpha, sigma = (level.flatten() for level in self.schedule.at(tau, x_tau))
         loss = fake_loss(
-            fake(x_tau, tau, cond),
+            fake(x_tau, tau, self.condition("fake", cond, rollout).bare()),
             self.fake_regression_target(rollout, renoise, tau),
             snr=(alpha / sigma) ** 2,
             snr_cap=self.snr_cap,
-            weight=weight,
+            weight=self.fake_weight(rollout, renoise, tau),
         )
         return loss, {"fake_loss": loss.detach()}
 
-    def fake_regression_target(self, rollout: Rollout, renoise: Renoise, tau: Tensor) -> Tensor:
-        """The clean prediction that the fake score regresses at x_τ, shape of x̂.
+    def fake_weight(self, rollout: Rollout, renoise: Renoise, tau: Tensor) -> Tensor | None:
+        """The weight of each sample in the fake loss, (B,); one where x̂ itself is diffused."""
+        if self.weight == "none" or self.matched == "clean":
+            return None
+        levels, noise = (rollout.i, tau, self.schedule), renoise.noise
+        mixed = mixed_noise(rollout.eps_hat.detach(), noise, *levels)
+        if self.weight == "script":
+            return importance_weight(mixed, noise)
+        return density_ratio(mixed, noise, *levels, cap=self.weight_cap)
 
-        "transition": the score −ε/β of q(x_τ | x_i) as a clean prediction,
-        (x_τ − σ_τ² ε/β)/α_τ = x_i/α_i − α_τ σ_i²/(α_i² β) ε, finite at α_τ = 0.
-        """
-        if self.fake_target == "denoised" or self.matched == "clean":
+    def fake_regression_target(self, rollout: Rollout, renoise: Renoise, tau: Tensor) -> Tensor:
+        """The clean prediction that the fake score regresses at x_τ, shape of x̂."""
+        if self.fake_target == "denoised":
             return rollout.x_hat.detach()
-        i, x_i = rollout.i, rollout.x_i.detach()
-        alpha_i, sigma_i = self.schedule.at(i, x_i)
-        alpha_tau, _ = self.schedule.at(tau, x_i)
-        _, beta = _forward(i, tau, self.schedule, x_i)
-        return x_i / alpha_i - alpha_tau * (sigma_i / alpha_i) ** 2 / beta * renoise.noise
+        return transition_target(*self.point(rollout), tau, renoise.noise, self.schedule)

@@ -1,11 +1,14 @@
 """A residual MLP for images so small that convolution has nothing to share."""
 
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tdmlib.denoisers import Condition
 from tdmlib.errors import InputError, check_number
 
 
@@ -37,8 +40,11 @@ class ResidualMLP(nn.Module):
     T : the noisiest level; times are embedded as angles πt/2T.
     classes : number of labels; cond = None or the label `classes` is the empty condition.
     width, blocks, embedding, dropout : size and regularisation.
+    counts : the step counts that it is told by `Condition.steps`, if any.
+    guidance : the lowest and highest guidance that it is told by `Condition.guidance`, if any.
 
-    Raises InputError for a size below 1 (embedding: 2), no axis, or a dropout outside 0 … 1.
+    Raises InputError for a size below 1 (embedding: 2), no axis, a dropout outside 0 … 1, counts
+    below 1, or an empty range of guidance.
     """
 
     def __init__(
@@ -50,6 +56,8 @@ class ResidualMLP(nn.Module):
         blocks: int = 3,
         embedding: int = 64,
         dropout: float = 0.0,
+        counts: Sequence[int] | None = None,
+        guidance: tuple[float, float] | None = None,
     ):
         super().__init__()
         sizes = dict(T=T, classes=classes, width=width, blocks=blocks)
@@ -59,11 +67,14 @@ class ResidualMLP(nn.Module):
             raise InputError("shape = (): a sample has at least one axis, as in (2,)")
         embedding = check_number("embedding", embedding, 2, whole=True)
         check_number("dropout", dropout, 0, 1)
+        counts = None if counts is None else list(check_counts(counts))
+        guidance = None if guidance is None else list(check_range("guidance", guidance))
         self.config = dict(
             shape=list(shape), T=T, classes=classes, width=width, blocks=blocks,
-            embedding=embedding, dropout=dropout,
+            embedding=embedding, dropout=dropout, counts=counts, guidance=guidance,
         )  # fmt: skip
         self.shape, self.T, self.classes = shape, T, classes
+        self.counts, self.guidance = counts, guidance
         size = math.prod(shape)
         frequencies = torch.logspace(0, math.log10(200), embedding // 2)
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -71,27 +82,89 @@ class ResidualMLP(nn.Module):
             nn.Linear(2 * len(frequencies), embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
         self.embed_label = nn.Embedding(classes + 1, embedding)
+        if counts:
+            self.embed_steps = nn.Embedding(len(counts), embedding)
+            nn.init.zeros_(self.embed_steps.weight)
+        if guidance:
+            self.embed_guidance = nn.Linear(2 * len(frequencies), embedding, bias=False)
+            nn.init.zeros_(self.embed_guidance.weight)
         self.first = nn.Linear(size, width)
         self.blocks = nn.ModuleList(_Block(width, embedding, dropout) for _ in range(blocks))
         self.norm, self.last = nn.LayerNorm(width), nn.Linear(width, size)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    def forward(self, z: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        """z (B, *shape), t (B,) levels, cond (B,) labels; returns the shape of z."""
+    def aware(self, counts=None, guidance=None) -> Self:
+        """A copy that is also told K or the guidance; until it is trained, it answers the same."""
+        told = {k: v for k, v in dict(counts=counts, guidance=guidance).items() if v is not None}
+        with torch.random.fork_rng(devices=[]):
+            copy = type(self)(**self.config | told)
+        copy.load_state_dict(self.state_dict(), strict=False)
+        return copy.to(self.last.weight).train(self.training)
+
+    def waves(self, angle: Tensor) -> Tensor:
+        """Sines and cosines of angles (B,) at all frequencies, (B, embedding)."""
+        angle = angle[:, None] * self.frequencies
+        return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+    def embed(self, t: Tensor, cond) -> Tensor:
+        """The level and all that the network is told, (B, embedding)."""
+        cond = Condition.of(cond)
+        label = torch.full_like(t, self.classes) if cond.label is None else cond.label
+        embedding = self.embed_time(self.waves(t * (math.pi / 2 / self.T)))
+        embedding = embedding + self.embed_label(label)
+        if _is_told("steps", cond.steps, self.counts):
+            K = torch.as_tensor(cond.steps, device=t.device).expand(t.shape)
+            match = K[:, None] == torch.tensor(self.counts, device=t.device)
+            if len(unknown := K[~match.any(1)]):
+                learnt = ", ".join(map(str, self.counts))
+                raise InputError(f"K = {int(unknown[0])}: the network has learnt K = {learnt}")
+            embedding = embedding + self.embed_steps(match.int().argmax(1))
+        if _is_told("guidance", cond.guidance, self.guidance):
+            low, high = self.guidance
+            w = torch.as_tensor(cond.guidance, dtype=self.frequencies.dtype, device=t.device)
+            if len(beyond := w[(w < low) | (w > high)]):
+                check_number("guidance", float(beyond[0]), low, high)
+            angle = (w - low).expand(t.shape) * (math.pi / 2 / (high - low))
+            embedding = embedding + self.embed_guidance(self.waves(angle))
+        return embedding
+
+    def forward(self, z: Tensor, t: Tensor, cond=None) -> Tensor:
+        """z (B, *shape), t (B,) levels, cond (B,) labels or a `Condition`; of the shape of z."""
         if z.shape[1:] != self.shape:
             raise InputError(
                 f"samples have shape {tuple(z.shape[1:])}, the network takes {self.shape}"
             )
-        if cond is None:
-            cond = torch.full_like(t, self.classes)
-        angle = (t * (math.pi / 2 / self.T))[:, None] * self.frequencies
-        times = self.embed_time(torch.cat([angle.sin(), angle.cos()], dim=1))
-        embedding = F.silu(times + self.embed_label(cond))
+        embedding = F.silu(self.embed(t, cond))
         h = self.first(z.flatten(1))
         for block in self.blocks:
             h = block(h, embedding)
         return self.last(self.norm(h)).reshape(z.shape)
+
+
+def _is_told(name: str, given, learnt) -> bool:
+    """Whether a network that knows `learnt` is told; InputError where it wants and gets not."""
+    if given is not None and learnt is None:
+        raise InputError(f"the network is not told {name}: leave {name} out of its condition")
+    if given is None and learnt is not None:
+        raise InputError(f"the network is told {name}: name it, as in Condition(label, {name}=…)")
+    return given is not None
+
+
+def check_counts(counts) -> tuple[int, ...]:
+    """Step counts K in order, each once; or InputError."""
+    counts = tuple(sorted({check_number("K", K, 1, whole=True) for K in counts}))
+    if not counts:
+        raise InputError("counts = (): name the step counts to learn, as in (1, 2, 4, 8)")
+    return counts
+
+
+def check_range(name: str, ends) -> tuple[float, float]:
+    """Two numbers, the lower first; or InputError."""
+    ends = tuple(float(check_number(name, end)) for end in ends)
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise InputError(f"{name} = {ends}: give the lowest and the highest value, as in (1, 8)")
+    return ends
 
 
 def check_labels(labels, classes: int):

@@ -54,6 +54,7 @@ def test_evaluate_measures_a_model_and_a_file_alike(tdm):
         (["sample", "--out", "x.npz", "--labels", "9" * 400], "label = 999"),
         (["sample", "--out", "x.npz", "--guidance", "nan"], "guidance = nan"),
         (["sample", "--out", "x.npz", "--guidance", "1e38"], "to infinity"),
+        (["sample", "--out", "x.npz", "--solver", "heun"], "choose one of ddim, dpm++"),
         (["evaluate", "--count", "49"], "count = 49: must be a whole number within 50"),
         (["evaluate", "--out", "x.txt"], "must end in .json"),
         (["sample"], "--out"),

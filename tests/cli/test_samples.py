@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from tdmlib.cli import sampling
+from tdmlib.denoisers import Condition, FromV
 from tdmlib.errors import InputError
+from tdmlib.models import load_denoiser, save_denoiser
+from tdmlib.resources import find
+from tdmlib.sampling import sample
 
 MODEL = "digits_tdm1.safetensors"
 
@@ -22,6 +26,40 @@ def test_samples_that_reach_infinity_are_refused(monkeypatch):
         monkeypatch.setattr(sampling, "sample", lambda d, z, *_, number=number: z + number)
         with pytest.raises(InputError, match="drives the samples to infinity"):
             sampling.generate(MODEL, 1, 3, seed=0)
+
+
+@pytest.fixture
+def student(tmp_path):
+    """A student that has learnt K = 1, 2, 4 and guidance from 2 to 8, with a teacher inside."""
+    teacher = load_denoiser(find("data", "digits_teacher.safetensors"))
+    network = teacher.network.aware(counts=(1, 2, 4), guidance=(2, 8))
+    torch.nn.init.normal_(network.embed_steps.weight)
+    torch.nn.init.normal_(network.embed_guidance.weight)
+    return save_denoiser(tmp_path / "student.safetensors", FromV(network, teacher.schedule))
+
+
+def test_a_student_is_told_what_it_has_learnt_and_refuses_what_it_has_not(student):
+    denoiser = load_denoiser(student)
+    noise = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(7))
+    told = Condition(torch.arange(12) % 10, steps=2, guidance=3.5)
+    images, _ = sampling.generate(student, 2, 12, seed=7, guidance=3.5, solver="dpm++")
+    with torch.no_grad():
+        by_hand = sample(denoiser, noise, 2, denoiser.schedule, told, "dpm++")
+    assert torch.equal(images, by_hand)
+    for wrong, says in (
+        (dict(steps=3), "K = 3: the network has learnt K = 1, 2, 4"),
+        (dict(steps=2, guidance=9), "guidance = 9.0: must be a finite number within 2.0 … 8.0"),
+        (dict(steps=2, guidance=1), "guidance = 1.0"),
+    ):
+        with pytest.raises(InputError, match=says):
+            sampling.generate(student, count=12, seed=7, **{"guidance": 3.5, **wrong})
+
+
+def test_the_command_refuses_step_counts_in_one_line(student, tdm):
+    status, out, error = tdm("sample", "--model", str(student), "--steps", "3",
+                             "--guidance", "4", "--out", "x.npz")  # fmt: skip
+    assert (status, out) == (2, "")
+    assert error == "tdm: K = 3: the network has learnt K = 1, 2, 4\n"
 
 
 def written(path, **arrays):

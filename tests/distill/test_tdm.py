@@ -8,20 +8,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tdmlib.denoisers import GaussianDenoiser, Guided
-from tdmlib.distill.tdm import (
-    TDM,
-    Rollout,
-    Start,
-    diffuse,
-    fake_loss,
-    importance_weight,
-    mixed_noise,
-    student_loss,
-)
+from tdmlib.distill.losses import fake_loss, student_loss
+from tdmlib.distill.renoise import diffuse, importance_weight, mixed_noise
+from tdmlib.distill.tdm import TDM, Rollout, Start
 from tdmlib.errors import InputError
 from tdmlib.linear import flow_map, marginal_variance
 from tdmlib.sampling import trajectory
-from tdmlib.schedules import cosine
+from tdmlib.schedules import cosine, linear_beta
 
 SCHEDULE = cosine(40)
 
@@ -287,13 +280,13 @@ def test_fake_loss_values():
     assert torch.allclose(fake_loss(x, y, snr=snr, weight=weight), expected)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weight", ["none", "script"])
 @pytest.mark.parametrize(
     ("matched", "target"), [("noisy", "denoised"), ("clean", "denoised"), ("clean", "transition")]
 )
-def test_the_fake_objective_from_its_definition(matched, target, weighted):
+def test_the_fake_objective_from_its_definition(matched, target, weight):
     """ε_mix solves x_τ = α_τ x̂ + σ_τ ε_mix; where x̂ itself is diffused it is ε, of weight one."""
-    choices = dict(matched=matched, fake_target=target, weighted=weighted)
+    choices = dict(matched=matched, fake_target=target, weight=weight)
     method = TDM(SCHEDULE, snr_cap=2.0, **choices)
     rollout, renoise, cond = drawn(method, torch.tensor(0.5, requires_grad=True))
     loss, _ = method.fake_objective(labelled(0.8), rollout, renoise, cond)
@@ -311,7 +304,7 @@ def test_the_fake_objective_from_its_definition(matched, target, weighted):
     assert 0.1 < np.mean(snr > 2) < 0.9
     gap = labelled(0.8)(torch.from_numpy(x_tau), tau, cond).numpy() - x_hat
     expected = np.minimum(snr, 2) * (gap**2).mean(1)
-    if weighted:
+    if weight == "script":
         expected *= np.exp(-(mixed**2).mean(1) / 2) / np.exp(-(noise**2).mean(1) / 2)
     assert np.allclose(loss, expected)
 
@@ -333,6 +326,28 @@ def test_the_scripts_weight_hardly_varies_in_high_dimension():
     assert np.isclose(weight.std(), ratio / d**0.5, rtol=0.15)
 
 
+def test_the_published_settings():
+    T = 999  # timesteps of the script are levels where the clean one is left out
+    schedule = linear_beta(1000, set_alpha_to_one=False)
+    script, paper = TDM.script(schedule), TDM.paper(schedule)
+    assert script.grid == (0, 224, 449, 674, 899) and schedule.sigma[0] == pytest.approx(0.01)
+    ends = Rollout(None, None, None, *torch.tensor([[0, 0, 224, 224], [224, 224, 449, 449]]))
+    u = torch.tensor([0, 1 - 1e-12, 0, 1 - 1e-12])
+    assert script.tau(ends, u).tolist() == [20, 213, 225, 438]
+    assert (script.metric, script.normalize) == ("pseudo_huber_elementwise", True)
+    assert (script.weight, script.snr_cap, script.interval) == ("script", 5, "separate")
+    assert (script.fake_target, script.matched) == ("denoised", "noisy")
+    assert paper.grid == tuple(round(i * T / 4) for i in range(5))
+    assert (paper.metric, paper.normalize, paper.weight) == ("pseudo_huber", False, "exact")
+    assert TDM.paper(schedule, steps=2, weight_cap=10) == TDM(
+        schedule, steps=2, weight="exact", weight_cap=10
+    )
+    assert TDM.script(SCHEDULE, metric="l2").grid == (0, 9, 18, 27, 36)
+    assert TDM.script(SCHEDULE, steps=2, metric="l2").metric == "l2"
+    with pytest.raises(InputError, match="K = 30"):
+        TDM.script(SCHEDULE, steps=30)
+
+
 @pytest.mark.parametrize(
     ("choice", "says"),
     [({"metric": "huber"}, "pseudo_huber, "), ({"c": 0}, "c = 0"), ({"snr_cap": 0}, "snr_cap = 0"),
@@ -340,7 +355,9 @@ def test_the_scripts_weight_hardly_varies_in_high_dimension():
      ({"snr_cap": None}, "snr_cap = None"),
      ({"steps": 41}, "1 … 40"), ({"margin": 0}, "margin"), ({"margin": 11}, "1 … 10"),
      ({"interval": "both"}, "separate, full"), ({"fake_target": "x"}, "denoised, transition"),
-     ({"matched": "x"}, "noisy, clean")],
+     ({"matched": "x"}, "noisy, clean"), ({"divergence": "js"}, "kl, fisher"),
+     ({"weight": True}, "none, script, exact"), ({"headroom": 10}, "0 … 9"),
+     ({"lowest": 11}, "1 … 10"), ({"weight_cap": -1}, "weight_cap = -1")],
 )  # fmt: skip
 def test_bad_choices_are_refused(choice, says):
     with pytest.raises(InputError, match=says):

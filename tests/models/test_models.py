@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from tdmlib.denoisers import FromV
+from tdmlib.denoisers import Condition, FromV
 from tdmlib.errors import InputError
 from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
 from tdmlib.models.residual_mlp import check_labels
@@ -37,6 +38,66 @@ def test_no_condition_is_the_empty_one_and_rows_are_independent():
     assert not torch.allclose(one(z, t), one(z, t, torch.zeros(4).long()))
     assert torch.allclose(one(z, t)[2:], one(z[2:], t[2:]), atol=1e-6)
     assert torch.allclose(one(z, 9)[1], one(z, t)[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("told", [{"counts": (1, 2, 8)}, {"guidance": (1, 6)},
+                                  {"counts": [8, 2, 1], "guidance": [1, 6]}])  # fmt: skip
+def test_a_network_that_is_told_more_starts_as_the_one_it_is_made_of(tmp_path, told):
+    one, z = denoiser(), torch.randn(5, 1, 4, 4)
+    t, label = torch.tensor([1, 5, 10, 19, 20]), torch.tensor([0, 1, 2, 3, 1])
+    state = torch.random.get_rng_state()
+    other = FromV(one.network.aware(**told), one.schedule).eval()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    K = torch.tensor([1, 2, 8, 8, 1]) if "counts" in told else None
+    w = torch.tensor([1, 1.7, 3, 5, 6]) if "guidance" in told else None
+    cond = Condition(label, K, w)
+    assert torch.equal(one(z, t, label), other(z, t, cond))
+
+    other(z, t, cond).square().sum().backward()  # and learns what it is told at once
+    for name in ("embed_steps", "embed_guidance"):
+        if layer := getattr(other.network, name, None):
+            assert (layer.weight.grad != 0).any(1).all()
+            torch.nn.init.normal_(layer.weight)
+    again = load_denoiser(save_denoiser(tmp_path / "w.safetensors", other))
+    assert again.network.config == other.network.config
+    whole = other(z, t, cond)
+    assert torch.equal(again(z, t, cond), whole) and not torch.allclose(one(z, t, label), whole)
+    for row in range(5):  # each sample its own
+        assert torch.allclose(other(z[[row]], t[[row]], cond[[row]]), whole[[row]], atol=1e-6)
+    if K is not None:
+        swapped = replace(cond, steps=K.flip(0))
+        assert torch.allclose(
+            other(z, t, swapped)[K == K.flip(0)], whole[K == K.flip(0)], atol=1e-6
+        )
+        assert not torch.allclose(other(z, t, swapped)[1], whole[1], atol=1e-3)
+
+
+def test_a_network_is_told_what_it_knows_and_nothing_else():
+    one = denoiser().network
+    z, t, label = torch.zeros(2, 1, 4, 4), torch.tensor([3, 4]), torch.tensor([0, 1])
+    told = one.aware(counts=(1, 4), guidance=(1.3, 6))
+    for network, cond, says in (
+        (one, Condition(label, steps=4), "not told steps"),
+        (one, Condition(label, guidance=2.0), "not told guidance"),
+        (told, label, "is told steps: name it, as in Condition"),
+        (told, Condition(label, 4), "is told guidance"),
+        (
+            told,
+            Condition(label, torch.tensor([4, 3]), 2.0),
+            "K = 3: the network has learnt K = 1, 4",
+        ),
+        (told, Condition(label, 4, torch.tensor([2.0, 6.5])), "guidance = 6.5: .* 1.3 … 6"),
+    ):
+        with pytest.raises(InputError, match=says):
+            network(z, t, cond)
+    ends = Condition(label, 4, torch.tensor([1.3, 6]))
+    assert torch.equal(told(z, t, ends), one(z, t, label))
+    for wrong, says in (
+        (dict(counts=(0, 1)), "K = 0"), (dict(counts=()), "name the step counts"),
+        (dict(guidance=(2, 2)), "the lowest and the highest"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=says):
+            one.aware(**wrong)
 
 
 def test_a_new_network_starts_from_nothing():

@@ -1,0 +1,80 @@
+"""The two losses of score distillation, on clean predictions."""
+
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from tdmlib.errors import InputError, check_number, check_positive, check_shapes
+
+Metric = Literal["pseudo_huber", "pseudo_huber_elementwise", "l2"]
+
+
+def _mean(value: Tensor) -> Tensor:
+    return value.flatten(1).mean(1)
+
+
+def student_loss(
+    x_hat: Tensor,
+    x_teacher: Tensor,
+    x_fake: Tensor,
+    *,
+    x_uncond: Tensor | None = None,
+    cfg: float = 1.0,
+    metric: Metric = "pseudo_huber",
+    c: float | None = None,
+    normalize: bool = False,
+) -> Tensor:
+    """Distance of x̂ to sg(x̂ + x_φ − x_ψ + (cfg − 1)(x_φ − x_{φ,∅})), shape (B,).
+
+    All arguments are clean predictions of shape (B, …). "pseudo_huber" is the paper's
+    √(‖·‖² + c²) − c per sample, c = 0.00054 √d; "pseudo_huber_elementwise" (c = 1e-3) and "l2"
+    average over dimensions. `normalize` divides the value by the mean |x̂ − x_{φ,cfg}| of the
+    sample, as the public script does. Raises InputError for an unknown metric, shapes that differ,
+    `cfg` ≠ 1 without `x_uncond`, a `cfg` that is not finite, or `c` ≤ 0.
+    """
+    check_shapes(x_hat.shape, x_teacher=x_teacher, x_fake=x_fake, x_uncond=x_uncond)
+    check_number("cfg", cfg)
+    if c is not None:
+        check_positive("c", c)
+    guided = x_teacher
+    if cfg != 1:
+        if x_uncond is None:
+            raise InputError(f"cfg = {cfg:g} needs the teacher's unconditional prediction x_uncond")
+        guided = x_teacher + (cfg - 1) * (x_teacher - x_uncond)
+    gap = x_hat - (x_hat + guided - x_fake).detach()
+    match metric:
+        case "pseudo_huber":
+            c = 0.00054 * gap[0].numel() ** 0.5 if c is None else c
+            value = (gap.flatten(1).square().sum(1) + c**2).sqrt() - c
+        case "pseudo_huber_elementwise":
+            c = 1e-3 if c is None else c
+            value = _mean((gap**2 + c**2).sqrt() - c)
+        case "l2":
+            value = _mean(gap**2)
+        case _:
+            raise InputError(f"metric {metric!r} is unknown; choose {', '.join(get_args(Metric))}")
+    if normalize:
+        value = value / _mean((x_hat - guided).abs()).detach().clamp_min(1e-8)
+    return value
+
+
+def fake_loss(
+    x_fake: Tensor,
+    target: Tensor,
+    *,
+    snr: Tensor | None = None,
+    snr_cap: float = 5.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Mean square over dimensions × min(SNR, cap) × weight, shape (B,).
+
+    x_fake and target have shape (B, …); snr = α_τ²/σ_τ² and weight have shape (B,).
+    Raises InputError for other shapes, or snr_cap ≤ 0.
+    """
+    check_positive("snr_cap", snr_cap)
+    check_shapes(x_fake.shape, target=target)
+    check_shapes(x_fake.shape[:1], snr=snr, weight=weight)
+    value = _mean((x_fake - target) ** 2)
+    if snr is not None:
+        value = value * snr.clamp_max(snr_cap)
+    return value if weight is None else value * weight

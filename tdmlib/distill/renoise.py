@@ -1,0 +1,108 @@
+"""Trajectory points carried forward to noisier levels, and what the noise of the way says of them.
+
+A point x_i = α_i x̂ + σ_i ε̂ at level i is diffused to x_τ = (α_τ/α_i) x_i + β ε at a level τ ≥ i.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tdmlib.errors import InputError, check_shapes
+from tdmlib.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Renoise:
+    """The random numbers that diffuse a trajectory point to a level τ; one row a sample."""
+
+    u: Tensor  #: uniform in [0, 1): where in its interval τ lies, (B,)
+    noise: Tensor  #: (B, …)
+
+    def __getitem__(self, rows) -> "Renoise":
+        return Renoise(self.u[rows], self.noise[rows])
+
+
+def _forward(i, tau, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
+    """q(x_τ | x_i) = N(scale · x_i, β²): scale = α_τ/α_i, β² = σ_τ² − scale² σ_i².
+
+    Raises InputError for τ < i, levels outside 0 … T, or i where α_i = 0.
+    """
+    i, tau = torch.as_tensor(i, device=like.device), torch.as_tensor(tau, device=like.device)
+    if (tau < i).any():
+        raise InputError(
+            f"tau = {tau.tolist()} lies below i = {i.tolist()}: diffusing forward needs tau ≥ i"
+        )
+    alpha_i, sigma_i = schedule.at(i, like)
+    alpha_tau, sigma_tau = schedule.at(tau, like)
+    if (alpha_i == 0).any():
+        raise InputError("i = T with alpha_T = 0: nothing is left there to carry forward")
+    scale = alpha_tau / alpha_i
+    return scale, (sigma_tau**2 - (scale * sigma_i) ** 2).clamp_min(0).sqrt()
+
+
+def diffuse(x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule) -> Tensor:
+    """Carry samples at levels i forward to levels τ ≥ i, x_τ = (α_τ/α_i) x_i + β · noise.
+
+    x_i and noise have shape (B, …); i and tau are int tensors (B,). Raises InputError for τ < i,
+    levels outside 0 … T, i where α_i = 0, or shapes that differ.
+    """
+    check_shapes(x_i.shape, noise=noise)
+    scale, beta = _forward(i, tau, schedule, x_i)
+    return scale * x_i + beta * noise
+
+
+def mixed_noise(
+    eps_hat: Tensor, noise: Tensor, i: Tensor, tau: Tensor, schedule: Schedule
+) -> Tensor:
+    """ε_mix with x_τ = α_τ x̂ + σ_τ ε_mix, for x_i = α_i x̂ + σ_i ε̂ diffused by `noise` to τ.
+
+    Shapes, and what it raises, as in `diffuse`; InputError also where σ_τ = 0.
+    """
+    check_shapes(eps_hat.shape, noise=noise)
+    scale, beta = _forward(i, tau, schedule, noise)
+    sigma_i, sigma_tau = schedule.at(i, noise)[1], schedule.at(tau, noise)[1]
+    if (sigma_tau == 0).any():
+        raise InputError("tau = 0 with sigma_0 = 0: no noise is mixed there")
+    return (scale * sigma_i * eps_hat + beta * noise) / sigma_tau
+
+
+def transition_target(
+    x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule
+) -> Tensor:
+    """The score −ε/β of q(x_τ | x_i) as a clean prediction, (x_τ − σ_τ² ε/β)/α_τ.
+
+    That is x_i/α_i − α_τ σ_i²/(α_i² β) ε, finite at α_τ = 0; it equals x_i where σ_i = 0.
+    Shapes, and what it raises, as in `diffuse`; infinite where τ = i > 0.
+    """
+    check_shapes(x_i.shape, noise=noise)
+    alpha_i, sigma_i = schedule.at(i, x_i)
+    scale, beta = _forward(i, tau, schedule, x_i)
+    return x_i / alpha_i - scale * sigma_i**2 / (alpha_i * beta) * noise
+
+
+def importance_weight(mixed: Tensor, noise: Tensor) -> Tensor:
+    """The public script's weight exp(−½ mean ε_mix²) / exp(−½ mean ε²), shape (B,).
+
+    A ratio of means over dimensions, not the density ratio, whose exponents are sums.
+    Raises InputError for shapes that differ.
+    """
+    check_shapes(mixed.shape, noise=noise)
+    return torch.exp(0.5 * (noise**2 - mixed**2).flatten(1).mean(1))
+
+
+def density_ratio(
+    mixed: Tensor, noise: Tensor, i: Tensor, tau: Tensor, schedule: Schedule,
+    cap: float | None = None,
+) -> Tensor:  # fmt: skip
+    """N(x_τ; α_τ x̂, σ_τ²)/q(x_τ | x_i) = (β/σ_τ)^d exp(½‖ε‖² − ½‖ε_mix‖²), shape (B,).
+
+    Weighted by it, draws of x_τ around x_i count as draws around x̂. Its mean is one; its variance
+    is infinite where β² ≤ ½ σ_τ². `cap` bounds it. Shapes, and what it raises, as in `mixed_noise`.
+    """
+    check_shapes(mixed.shape, noise=noise)
+    _, beta = _forward(i, tau, schedule, noise)
+    d, sigma = noise[0].numel(), schedule.at(tau, noise)[1]
+    exponent = 0.5 * (noise**2 - mixed**2).flatten(1).sum(1)
+    ratio = (d * (beta / sigma).log().flatten() + exponent).exp()
+    return ratio if cap is None else ratio.clamp_max(cap)

@@ -1,0 +1,198 @@
+"""Rollouts of a few-step student: its grids, what it is told, and which step is differentiated."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor
+
+from tdmlib.denoisers import Condition, Rows
+from tdmlib.errors import InputError, one_of
+from tdmlib.models.residual_mlp import check_counts, check_range
+from tdmlib.sampling import Solver, ddim_step, extrapolate, sample, time_grid
+from tdmlib.schedules import Schedule
+
+Denoiser = Callable[[Tensor, Tensor, Tensor | Condition | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Start(Rows):
+    """Where a rollout starts and which step of the student it trains; one row a sample."""
+
+    noise: Tensor  #: x_T ~ N(0, I), (B, …)
+    step: Tensor  #: k = 0 … K − 1, (B,); 0 is the last step, which lands at t = 0
+    count: Tensor | None = None  #: K, (B,); None is the most that the method knows
+    landing: Tensor | None = None  #: uniform in [0, 1): where a random landing lies, (B,)
+    guidance: Tensor | None = None  #: the teacher's scale, where the student learns it, (B,)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The end of a student's rollout: its step k from t_{k+1} to the landing level i."""
+
+    x_hat: Tensor  #: the clean prediction that the step takes, (B, …); carries the gradient
+    eps_hat: Tensor  #: the noise that goes with it, (B, …)
+    x_i: Tensor  #: the trajectory point, α_i x̂ + σ_i ε̂, (B, …)
+    i: Tensor  #: where it lies: t_k, or above it on random landings, (B,)
+    upper: Tensor  #: t_{k+1}, (B,)
+    count: Tensor | None = None  #: as in `Start`
+    guidance: Tensor | None = None  #: as in `Start`
+
+
+@dataclass(frozen=True)
+class FewSteps:
+    """A student of few deterministic steps: what a method on its trajectory is built on.
+
+    Parameters
+    ----------
+    schedule : the levels 0 … T on which teacher and student live.
+    steps : K, or the list of levels at which the student is evaluated (`sampling.time_grid`);
+        4 unless `counts` are given.
+    counts : step counts that one student learns together (TDM-unify), each equally often.
+    steps_aware : with `counts`, who is told K: "both" networks, the "student" or "neither".
+    guidance : the lowest and highest guidance of the teacher, drawn uniformly for each sample;
+        the student is told it and learns to do without two evaluations. The teacher is a `Guided`.
+    solver : "ddim" or "dpm++" (`sampling.extrapolate`), of `rollout` and of `sample`.
+    backpropagate : "last" differentiates the last step of a rollout, "all" every step.
+    landing : "grid" lands at t_k; "random" at a level drawn uniformly from t_k … t_{k+1} − `room`.
+
+    Raises InputError for a choice that is not offered, or a number outside its range.
+    """
+
+    schedule: Schedule
+    steps: int | Sequence[int] | None = None
+    counts: Sequence[int] | None = None
+    steps_aware: Literal["both", "student", "neither"] = "both"
+    guidance: tuple[float, float] | None = None
+    solver: Solver = "ddim"
+    backpropagate: Literal["last", "all"] = "last"
+    landing: Literal["grid", "random"] = "grid"
+
+    @property
+    def room(self) -> int:
+        """How many levels a random landing leaves below t_{k+1}."""
+        return 1
+
+    def __post_init__(self):
+        def settle(name, value):  # what is frozen can be hashed
+            object.__setattr__(self, name, value)
+
+        if self.counts is not None:
+            settle("counts", check_counts(self.counts))
+            if self.steps not in (None, self.counts[-1]):
+                raise InputError(
+                    f"steps = {self.steps} beside counts = {self.counts}: name one of them"
+                )
+        steps = self.counts[-1] if self.counts else 4 if self.steps is None else self.steps
+        steps = steps.tolist() if hasattr(steps, "tolist") else steps
+        settle("steps", tuple(steps) if isinstance(steps, list) else steps)
+        if self.guidance is not None:
+            settle("guidance", check_range("guidance", self.guidance))
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal:
+                one_of(name, getattr(self, name), get_args(hint))
+        _ = self.grids  # for its refusals
+
+    @property
+    def grids(self) -> tuple[tuple[int, ...], ...]:
+        """A grid for each step count, the longest last; shared by rollout, intervals, `sample`."""
+        return tuple(time_grid(steps, self.schedule.T) for steps in self.counts or (self.steps,))
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """t_0 = 0 < t_1 < … < t_K for the largest K."""
+        return self.grids[-1]
+
+    def aware(self, network: Literal["student", "fake"]) -> dict:
+        """What `network` is told besides labels, as the settings of a network that is."""
+        told = self.steps_aware == "both" or self.steps_aware == network
+        return {"counts": self.counts if told else None, "guidance": self.guidance}
+
+    def condition(self, network: Literal["student", "fake"], cond, drawn) -> Condition:
+        """Labels, and what else `network` is told of the samples of a `Start` or `Rollout`."""
+        return Condition(cond, self.aware(network)["counts"] and drawn.count, drawn.guidance)
+
+    def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
+        """Draw noise, and step counts K and steps k that occur equally often in the batch."""
+        device = generator.device
+
+        def uniform():
+            return torch.rand(batch, generator=generator, device=device)
+
+        noise = torch.randn(batch, *shape, generator=generator, device=device)
+        place = torch.randperm(batch, generator=generator, device=device)
+        counts = torch.tensor([len(grid) - 1 for grid in self.grids], device=device)
+        K = counts[place % len(counts)]
+        landing = uniform() if self.landing == "random" else None
+        guidance = None
+        if self.guidance is not None:
+            low, high = self.guidance
+            guidance = low + (high - low) * uniform()
+        return Start(noise, place // len(counts) % K, K, landing, guidance)
+
+    def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
+        """Run the student from noise to its step k, each sample on the grid of its own K."""
+        K = start.count
+        if K is None:
+            K = torch.full_like(start.step, len(self.grid) - 1)
+        levels, told = self.levels(K), self.condition("student", cond, replace(start, count=K))
+        x = start.noise.clone()
+        before = torch.zeros_like(x)  # the predictions one step ago
+
+        def step(rows, k, to):
+            """From t_{k+1} to the levels `to`: (x̂, x there, ε̂)."""
+            t = levels[rows, k + 1]
+            x_hat = ahead = student(x[rows], t, told[rows].bare())
+            if self.solver == "dpm++":
+                u = levels[rows, k + 2]
+                ahead = extrapolate(x_hat, before[rows], u, t, to, self.schedule)
+                before[rows] = x_hat
+            return ahead, *ddim_step(ahead, x[rows], t, to, self.schedule)
+
+        grad = torch.is_grad_enabled()
+        with torch.set_grad_enabled(grad and self.backpropagate == "all"):
+            for k in range(len(self.grid) - 2, 0, -1):
+                rows = ((start.step < k) & (k < K)).nonzero()[:, 0]  # who goes below level t_k
+                if len(rows):
+                    x[rows] = step(rows, k, levels[rows, k])[1]
+        rows = torch.arange(len(x), device=x.device)
+        upper, i = levels[rows, start.step + 1], levels[rows, start.step]
+        if self.landing == "random":
+            span = upper - self.room - i + 1
+            i = i + (start.landing * span).long()
+        x_hat, x_i, eps_hat = step(rows, start.step, i)
+        return Rollout(x_hat, eps_hat, x_i, i, upper, K, start.guidance)
+
+    def levels(self, K: Tensor) -> Tensor:
+        """t_0 … t_K for each K of a batch, t_K repeated to one length, (B, K_max + 2)."""
+        size = len(self.grid) + 1
+        padded = [grid + grid[-1:] * (size - len(grid)) for grid in self.grids]
+        counts = [len(grid) - 1 for grid in self.grids]
+        row = torch.searchsorted(torch.tensor(counts, device=K.device), K)
+        return torch.tensor(padded, device=K.device)[row]
+
+    @torch.no_grad()
+    def sample(
+        self,
+        student: Denoiser,
+        noise: Tensor,
+        cond: Tensor | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """x_0 from `noise` on the grid of K = `steps`, the largest K if None.
+
+        The student is told what it was told in training. Raises InputError for a K that it has not
+        learnt, or where guidance is missing or not learnt.
+        """
+        grids = {len(grid) - 1: grid for grid in self.grids}
+        K = max(grids) if steps is None else steps
+        if K not in grids:
+            raise InputError(f"K = {K}: the student learns K = {', '.join(map(str, grids))}")
+        if (guidance is None) != (self.guidance is None):
+            learnt = self.guidance and "within {} … {}".format(*self.guidance)
+            raise InputError(f"guidance = {guidance}: the student learns {learnt or 'none'}")
+        told = Condition(cond, K if self.aware("student")["counts"] else None, guidance)
+        levels = list(grids[K])
+        return sample(student, noise, levels, self.schedule, told.bare(), self.solver)

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal
+
+from tdmlib.distill.renoise import density_ratio, diffuse, mixed_noise, transition_target
+from tdmlib.distill.tdm import TDM
+from tdmlib.errors import InputError
+from tdmlib.schedules import cosine
+
+pytestmark = pytest.mark.usefixtures("double")
+SCHEDULE = cosine(40)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def drawn(count, shape, i, tau):
+    """x̂, ε̂, ε, and x_i and x_τ made of them."""
+    x_hat, eps_hat, noise = torch.randn(3, count, *shape, generator=generator(1))
+    alpha, sigma = SCHEDULE.at(i, x_hat)
+    x_i = alpha * x_hat + sigma * eps_hat
+    return x_hat, eps_hat, noise, x_i, diffuse(x_i, i, tau, noise, SCHEDULE)
+
+
+def test_the_exact_weight_is_a_ratio_of_two_densities():
+    i, tau = torch.tensor([0, 3, 10, 20, 38]), torch.tensor([9, 4, 30, 21, 40])
+    x_hat, eps_hat, noise, x_i, x_tau = drawn(5, (2, 3), i, tau)
+    (alpha_i, sigma_i), (alpha, sigma) = SCHEDULE.at(i, x_i), SCHEDULE.at(tau, x_i)
+    beta = (sigma**2 - (alpha / alpha_i * sigma_i) ** 2).sqrt()
+    top = Normal(alpha * x_hat, sigma).log_prob(x_tau)
+    bottom = Normal(alpha / alpha_i * x_i, beta).log_prob(x_tau)
+    exact = (top - bottom).sum((1, 2)).exp()
+    mixed = mixed_noise(eps_hat, noise, i, tau, SCHEDULE)
+    found = density_ratio(mixed, noise, i, tau, SCHEDULE)
+    assert torch.allclose(found, exact) and torch.isclose(found[0], torch.tensor(1.0))
+    capped = density_ratio(mixed, noise, i, tau, SCHEDULE, cap=0.5)
+    assert torch.equal(capped, found.clamp_max(0.5)) and (found > 0.5).any()
+
+
+@pytest.mark.parametrize(("i", "tau"), [(4, 20), (10, 30), (20, 39)])
+def test_weighted_by_it_points_around_x_i_count_as_points_around_the_prediction(i, tau):
+    """Its mean is one, and E[w x_τ], E[w x_τ²] are those of N(α x̂, σ²), for given x̂ and ε̂."""
+    n = 400_000
+    noise = torch.randn(n, 1, generator=generator(2))
+    x_hat, eps_hat = torch.full((n, 1), 0.7), torch.full((n, 1), -1.1)
+    alpha_i, sigma_i = SCHEDULE.alpha[i], SCHEDULE.sigma[i]
+    x_tau = diffuse(alpha_i * x_hat + sigma_i * eps_hat, i, tau, noise, SCHEDULE)[:, 0]
+    mixed = mixed_noise(eps_hat, noise, i, tau, SCHEDULE)
+    weight = density_ratio(mixed, noise, i, tau, SCHEDULE)
+    mean, sigma = SCHEDULE.alpha[tau] * 0.7, SCHEDULE.sigma[tau]
+    for power, exact in ((0, 1), (1, mean), (2, mean**2 + sigma**2)):
+        value = weight * x_tau**power
+        assert abs(value.mean() - exact) < 4 * value.std() / n**0.5
+
+
+def test_the_transition_target_is_the_score_of_the_way():
+    i, tau = torch.tensor([0, 3, 10, 20]), torch.tensor([9, 4, 30, 21])
+    _, _, noise, x_i, x_tau = drawn(4, (3,), i, tau)
+    (alpha_i, sigma_i), (alpha, sigma) = SCHEDULE.at(i, x_i), SCHEDULE.at(tau, x_i)
+    beta = (sigma**2 - (alpha / alpha_i * sigma_i) ** 2).sqrt()
+    y = transition_target(x_i, i, tau, noise, SCHEDULE)
+    score = (alpha * y - x_tau) / sigma**2
+    assert torch.allclose(score, (alpha / alpha_i * x_i - x_tau) / beta**2)
+    assert torch.isfinite(transition_target(x_i, i, 40, noise, SCHEDULE)).all()
+
+
+@pytest.mark.parametrize(("weight", "cap"), [("none", None), ("script", None), ("exact", 0.8)])
+def test_the_method_weighs_the_fake_loss_by_its_choice(weight, cap):
+    method = TDM(SCHEDULE, weight=weight, weight_cap=cap)
+    rollout = method.rollout(lambda z, t, c: torch.tanh(z), method.start(32, (2,), generator(3)))
+    renoise = method.renoise(32, (2,), generator(4))
+
+    def fake(z, t, cond=None):
+        return 0.5 * z
+
+    loss, _ = method.fake_objective(fake, rollout, renoise)
+    bare, _ = TDM(SCHEDULE).fake_objective(fake, rollout, renoise)
+    x_tau, tau = method.diffused(rollout, renoise)
+    mixed = (x_tau - SCHEDULE.at(tau, x_tau)[0] * rollout.x_hat) / SCHEDULE.at(tau, x_tau)[1]
+    expected = {
+        "none": torch.ones(32),
+        "script": ((renoise.noise**2 - mixed**2).mean(1) / 2).exp(),
+        "exact": density_ratio(mixed, renoise.noise, rollout.i, tau, SCHEDULE).clamp_max(0.8),
+    }[weight]
+    assert torch.allclose(loss, bare * expected)
+    assert weight == "none" or np.ptp(expected.numpy()) > 0.1
+
+
+def test_a_ratio_of_other_shapes_or_of_nothing_is_refused():
+    x = torch.zeros(4, 2)
+    with pytest.raises(InputError, match=r"noise has shape .* expected \(4, 2\)"):
+        density_ratio(x, x[:1], 3, 5, SCHEDULE)
+    with pytest.raises(InputError, match="tau ≥ i"):
+        density_ratio(x, x, 5, 3, SCHEDULE)
+    with pytest.raises(InputError, match="weight_cap = 0"):
+        TDM(SCHEDULE, weight_cap=0)
