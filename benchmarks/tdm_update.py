@@ -1,6 +1,6 @@
 """One TDM update of the library against the public script's loop, `script_loop.py`.
 
-    python benchmarks/tdm_update.py [--device cuda] [--precision bf16-mixed] [--pairs 40] [--quick]
+    python benchmarks/tdm_update.py [--device cuda] [--precision bf16-mixed] [--pairs 20] [--quick]
 
 Same network, batch, K and precision, one update of each in turn, the library's within its trainer.
 Prints medians, the ratio and its spread, peak memory, network calls counted by hooks beside the
@@ -327,7 +327,7 @@ def part(key: str) -> str | None:
     return "elementwise" if key.startswith("aten::") else None
 
 
-def shares(teacher: Path, device: str, precision: str, updates: int = 10) -> dict[str, float]:
+def shares(teacher: Path, device: str, precision: str, updates: int = 5) -> dict[str, float]:
     """What an update's time goes to: products of matrices, optimizers, the rest of the operations
     on tensors, and Python with all that is no operation."""
     watch, found = Profiled(device), Counter()
@@ -380,8 +380,9 @@ def report(name: str, found: dict) -> bool:
             ours = seconds["library"]["median"]
             bar(f"{setting}: {1e3 * ours:.1f} ms against "
                 f"{1e3 * seconds['script']['median']:.1f}, ratio {ratio:.3f} "
-                f"(quartiles {low:.3f}, {high:.3f}; of processor time "
-                f"{seconds['ratio_of_processor_time']['median']:.3f})", ratio, BARS["time"])  # fmt: skip
+                f"(quartiles {low:.3f}, {high:.3f}; in processor time "
+                f"{seconds['ratio_of_processor_time']['median']:.3f})",
+                ratio, BARS["time"])  # fmt: skip
             counted = found["counted"]
             operations = (counted["library"]["operations_in_forwards"]
                           * counted["operations_of_a_forward"])  # fmt: skip
@@ -396,7 +397,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
-    parser.add_argument("--pairs", type=int, default=40, help="updates of each")
+    parser.add_argument("--pairs", type=int, default=20, help="updates of each")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--quick", action="store_true", help="a few pairs; writes nothing")
     args = parser.parse_args()

@@ -146,9 +146,10 @@ class ScoreDistillation(RepeatableTraining):
         for rate in self.lr_schedulers():
             rate.step()
         self.update += 1
-        logs["teacher_calls"] = self.calls
-        for name, value in logs.items():  # one on the bar, which is one line
-            self.log(name, value, prog_bar=name == "student_loss", on_step=True, sync_dist=True)
+        every = self.trainer.log_every_n_steps
+        if every and int(self.update) % every == 0:  # processes meet over it, so only if it is due
+            self.log("student_loss", logs.pop("student_loss"), prog_bar=True, sync_dist=True)
+            self.log_dict(logs | {"teacher_calls": self.calls}, sync_dist=True)
 
     def descend(self, optimizer, name: str, objectives: Iterable[tuple[Tensor, dict]]) -> dict:
         """One update by the mean loss of the parts, each differentiated before the next is made."""
@@ -158,8 +159,6 @@ class ScoreDistillation(RepeatableTraining):
             means.append({name: loss.detach()} | logs)
         means = {key: torch.stack([m[key].mean() for m in means]).mean() for key in means[0]}
         self.watch(means.pop(name), name)
-        if self.clip is not None:
-            self.clip_gradients(optimizer, self.clip, "norm")
         optimizer.step()
         optimizer.zero_grad()  # no gradient is held while the other network's graph is
         return means
