@@ -36,10 +36,9 @@ class ScoreDistillation(RepeatableTraining):
     student_optimizer, fake_optimizer : make an optimizer from parameters.
     batch_size : samples an update, over all processes and parts together.
     accumulate : a process takes its share of the batch in so many parts, one after the other: the
-        memory of one part, and the update of all. With two or more the student's rollouts are made
-        twice, for the fake score and for the student, so that no two graphs are held.
+        memory of one part, and the update of all.
     updates_per_epoch : an epoch is this many updates; checkpoints and curves count epochs.
-    fake_updates : updates of the fake score before each of the student.
+    fake_updates : updates of the fake score after each of the student.
     guidance : classifier-free guidance of the teacher.
     ema : decay of the averaged student, which is the one that is saved.
     warmup, last_rate : as in `warm_cosine`, for both networks.
@@ -113,55 +112,55 @@ class ScoreDistillation(RepeatableTraining):
             raise InputError("precision = 16-mixed: take bf16-mixed, whose gradients need no scale")
 
     def training_step(self, batch: int, _):
-        """One update: the fake score learns the student's samples, then the student follows."""
+        """One update: the student follows both scores, then the fake score learns its samples.
+
+        In this order one rollout serves both, and its graph is gone when the fake score's is made.
+        """
         student_optimizer, fake_optimizer = self.optimizers()
         generator, B, self.asked = self.generator(), self.batch_size, 0
         size = B // self.trainer.world_size // self.accumulate
         first = self.global_rank * self.accumulate
         parts = [slice(n * size, (n + 1) * size) for n in range(first, first + self.accumulate)]
         cond = torch.randint(self.classes, (B,), generator=generator, device=self.device)
-        start = self.method.start(B, self.shape, generator)
+        start, rollouts = self.method.start(B, self.shape, generator), []
 
-        def rollout(rows):
-            return self.method.rollout(self.student, start[rows], cond[rows])
+        def student_objective(rows, renoise):
+            rollouts.append(self.method.rollout(self.student, start[rows], cond[rows]))
+            return self.method.student_objective(
+                self.teacher, self.fake, rollouts[-1], renoise[rows], cond[rows]
+            )
 
-        with torch.set_grad_enabled(self.accumulate == 1):
-            rollouts = [rollout(rows) for rows in parts]
+        renoise = self.method.renoise(B, self.shape, generator)
+        logs = self.descend(
+            student_optimizer, "the student's loss",
+            (student_objective(rows, renoise) for rows in parts),
+        )  # fmt: skip
         for _ in range(self.fake_updates):
             renoise = self.method.renoise(B, self.shape, generator)
-            fake_logs = self.descend(fake_optimizer, "the fake score's loss", (
+            logs |= self.descend(fake_optimizer, "the fake score's loss", (
                 self.method.fake_objective(self.fake, known, renoise[rows], cond[rows])
                 for known, rows in zip(rollouts, parts, strict=True)
             ))  # fmt: skip
-        renoise = self.method.renoise(B, self.shape, generator)
-        logs = self.descend(student_optimizer, "the student's loss", (
-            self.method.student_objective(
-                self.teacher, self.fake, known if self.accumulate == 1 else rollout(rows),
-                renoise[rows], cond[rows],
-            )
-            for known, rows in zip(rollouts, parts, strict=True)
-        ))  # fmt: skip
 
         self.average.update_parameters(self.student)
         for rate in self.lr_schedulers():
             rate.step()
         self.update += 1
-        logs |= fake_logs | {"teacher_calls": self.calls}
-        for name, value in logs.items():  # one on the bar, which is one line
-            self.log(name, value, prog_bar=name == "student_loss", on_step=True, sync_dist=True)
+        every = self.trainer.log_every_n_steps
+        if every and int(self.update) % every == 0:  # processes meet over it, so only if it is due
+            self.log("student_loss", logs.pop("student_loss"), prog_bar=True, sync_dist=True)
+            self.log_dict(logs | {"teacher_calls": self.calls}, sync_dist=True)
 
     def descend(self, optimizer, name: str, objectives: Iterable[tuple[Tensor, dict]]) -> dict:
         """One update by the mean loss of the parts, each differentiated before the next is made."""
-        optimizer.zero_grad()
         means = []
         for loss, logs in objectives:
             self.manual_backward(loss.mean() / self.accumulate)
             means.append({name: loss.detach()} | logs)
         means = {key: torch.stack([m[key].mean() for m in means]).mean() for key in means[0]}
         self.watch(means.pop(name), name)
-        if self.clip is not None:
-            self.clip_gradients(optimizer, self.clip, "norm")
         optimizer.step()
+        optimizer.zero_grad()  # no gradient is held while the other network's graph is
         return means
 
     def _count(self, module, inputs, output) -> None:

@@ -75,6 +75,7 @@ class RepeatableTraining(LightningModule):
     """
 
     save = staticmethod(save_denoiser)
+    clip: float | None = None  #: bound on the norm of a gradient
 
     def __init__(self, seed: int, ema: float, warmup: int, last_rate: float):
         super().__init__()
@@ -104,10 +105,12 @@ class RepeatableTraining(LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """The same for a gradient, before it reaches the weights."""
-        groups = (group["params"] for group in optimizer.param_groups)
-        gradients = [p.grad for group in groups for p in group if p.grad is not None]
-        self._check_finite("the gradient's norm", nn.utils.get_total_norm(gradients))
+        """The same for a gradient, before it reaches the weights; `clip` bounds its norm."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self._check_finite("the gradient's norm", norm)
+        if self.clip:
+            nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
 
     def _check_finite(self, name: str, value: Tensor) -> None:
         if not torch.isfinite(value):
