@@ -24,7 +24,7 @@ import yaml
 from tdmlib.datasets.digits import digits
 from tdmlib.datasets.latents import encode, unit_scale
 from tdmlib.datasets.patches import patches
-from tdmlib.linear import jump_then_boot, phase_boundaries, plan_spectrum, spectrum
+from tdmlib.linear import jump_then_boot, phase_boundaries, phase_counts, plan_spectrum, spectrum
 from tdmlib.models import kl_divergence, load_vae, ms_ssim, posterior_sample, psnr, save_vae
 from tdmlib.records import write_record
 from tdmlib.resources import find, folder
@@ -84,13 +84,11 @@ def quality(vae, x: torch.Tensor) -> dict[str, float]:
 def plans(lam: np.ndarray) -> dict:
     """Phases, and losses as shares of the data's standard deviation."""
     schedule = cosine(T)
-    low, high = phase_boundaries(schedule)
     found = plan_spectrum(schedule, lam, S)
     spread = np.sqrt(lam.sum())
     jumps = [jump_then_boot(m, T) for m in range(T - 1)]
     return {
-        "phases": [int(k) for k in ((lam <= low).sum(), ((lam > low) & (lam < high)).sum(),
-                                    (lam >= high).sum())],
+        "phases": phase_counts(schedule, lam),
         "strategies": {name: float(error / spread) for name, error in found.strategies.items()},
         "best": float(found.best.error / spread), "gap": float(found.best.gap / spread),
         "each": float(found.separate / spread),

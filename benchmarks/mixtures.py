@@ -16,7 +16,6 @@ import torch
 
 from tdmlib.linear import STRATEGIES, canonical_plan
 from tdmlib.metrics.swd import sliced_wasserstein
-from tdmlib.mixtures import GaussianMixture
 from tdmlib.nonlinear import (
     MixtureTeacher,
     amplification,
@@ -26,6 +25,7 @@ from tdmlib.nonlinear import (
     component_student,
     distance_to_gradients,
     mean_square,
+    modes_on_circle,
     random_mixture,
     step_student,
     train,
@@ -62,10 +62,8 @@ def missed(teacher: MixtureTeacher, k: int, seed: int, components: int | None = 
 
 def proved(teacher: MixtureTeacher, k: int) -> list[float]:
     """The same share for all gradient fields: lower and upper bound, d = 2."""
-    m, j = teacher.mixture, T - 1
-    plain = MixtureTeacher(
-        GaussianMixture(m.weights.numpy(), m.means.numpy(), m.covariances.numpy()), teacher.schedule
-    )
+    j = T - 1
+    plain = MixtureTeacher(teacher.mixture.numpy(), teacher.schedule)
     levels = teacher.schedule.alpha[j], teacher.schedule.sigma[j]
     bounds = distance_to_gradients(
         lambda z: plain.composite(z, j - k, j), plain.mixture, *levels, degree=18
@@ -112,10 +110,7 @@ def strategies(seed: int, times) -> dict:
 
 def amplified(radius: float, seed: int) -> dict:
     """Three equal modes on a circle: what P_{0,4} makes of the best fit's error to P_{4,8}."""
-    angle = 2 * np.pi * (np.arange(3) / 3 + np.random.default_rng(seed).uniform())
-    means = radius * torch.from_numpy(np.stack([np.cos(angle), np.sin(angle)], axis=1))
-    one = torch.eye(2, dtype=means.dtype).expand(3, 2, 2)
-    mixture = GaussianMixture(torch.ones(3, dtype=means.dtype), means, 0.3**2 * one)
+    mixture = modes_on_circle(3, radius, 0.3**2, np.random.default_rng(seed).uniform())
     teacher = MixtureTeacher(mixture, cosine(T))
     z = teacher.marginal(POINTS // 2, T, seed)
     start = step_student(mixture, teacher.schedule, T // 2, T)

@@ -55,6 +55,22 @@ class GaussianMixture:
         if not bool(xp.all(self._spectrum > 0)):
             raise InputError("covariances must be positive definite")
 
+    @classmethod
+    def round_modes(cls, means, variance: float, weights=None):
+        """Components of covariance λI, λ the variance, at `means` (M, d); of equal weight for None.
+
+        Raises InputError for a variance that is no positive number, and as the class.
+        """
+        xp, (M, d) = array_namespace(means), means.shape if means.ndim == 2 else (0, 0)
+        variance = check_number("variance", variance, 0)
+        kind = dict(dtype=means.dtype, device=device(means))
+        weights = xp.ones(M, **kind) if weights is None else weights
+        return cls(weights, means, xp.broadcast_to(variance * xp.eye(d, **kind), (M, d, d)))
+
+    def numpy(self) -> "GaussianMixture":
+        """The same mixture, of NumPy arrays in float64."""
+        return GaussianMixture(*map(_numpy, (self.weights, self.means, self.covariances)))
+
     @property
     def dim(self) -> int:
         """The dimension d."""
@@ -140,10 +156,11 @@ class GaussianMixture:
     def sample(self, n: int, seed: int = 0):
         """n ≥ 0 samples of the data, shape (n, d), in the array library of the means.
 
-        Raises InputError for another n.
+        Raises InputError for another n, or a seed that is no whole number ≥ 0.
         """
         n = check_number("n", n, 0, whole=True)
-        xp, rng = array_namespace(self.means), np.random.default_rng(seed)
+        rng = np.random.default_rng(check_number("seed", seed, 0, whole=True))
+        xp = array_namespace(self.means)
         component = rng.choice(self.weights.shape[0], size=n, p=_numpy(self.weights))
         noise = rng.standard_normal((n, self.dim)) * np.sqrt(_numpy(self._spectrum))[component]
         x = _numpy(self.means)[component] + np.einsum(

@@ -59,12 +59,29 @@ def test_torch_agrees_with_numpy_and_levels_may_differ_by_row():
     m, z = mixture(), np.random.default_rng(3).standard_normal((3, 2))
     alpha, sigma = np.array([[0.9], [0.6], [0.0]]), np.sqrt([[0.19], [0.64], [1.0]])
     t = GaussianMixture(*map(torch.from_numpy, (m.weights, m.means, m.covariances)))
+    assert np.allclose(t.numpy().log_density(z), m.log_density(z), rtol=1e-12)
     for name in ("log_density", "score", "posterior_mean", "posterior_covariance"):
         ours = getattr(m, name)(z, alpha, sigma)
         theirs = getattr(t, name)(*map(torch.from_numpy, (z, alpha, sigma)))
         assert np.allclose(ours, theirs.numpy())
         rows = [getattr(m, name)(z[k : k + 1], alpha[k], sigma[k])[0] for k in range(3)]
         assert np.allclose(ours, rows)
+
+
+def test_round_modes_are_the_components_that_they_say():
+    means, variance, weights = np.array([[1.0, -2.0], [0.5, 0.3]]), 0.7, np.array([1.0, 3.0])
+    z = np.random.default_rng(7).standard_normal((5, 2))
+    for given, w in ((None, np.full(2, 0.5)), (weights, weights / 4)):
+        modes = GaussianMixture.round_modes(means, variance, given)
+        parts = [multivariate_normal(mean, variance).pdf(z) for mean in means]
+        assert np.allclose(np.exp(modes.log_density(z)), w @ parts)
+    torch_modes = GaussianMixture.round_modes(torch.from_numpy(means), variance)
+    assert isinstance(torch_modes.sample(1), torch.Tensor)
+    for bad in (0, -1.0, np.nan, "1"):
+        with pytest.raises(InputError, match="varianc"):
+            GaussianMixture.round_modes(means, bad)
+    with pytest.raises(InputError, match="disagree"):
+        GaussianMixture.round_modes(means[0], 1.0)
 
 
 def test_samples_have_the_moments():
@@ -130,3 +147,9 @@ def test_far_points_have_a_density():
 def test_bad_numbers_of_samples_are_refused(n):
     with pytest.raises(InputError, match="n = "):
         mixture().sample(n)
+
+
+@pytest.mark.parametrize("seed", [-1, 2.5, "3", None])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(InputError, match=r"seed = .* must be a whole number ≥ 0"):
+        mixture().sample(3, seed)

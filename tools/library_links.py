@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from docutils import nodes
+from IPython.core.inputtransformer2 import TransformerManager
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -22,7 +23,6 @@ from sphinx.util.nodes import make_refnode
 HERE = "In the library:"
 PAGES = "chapters/api/"
 NAME = re.compile(r"([\w.]+)(\(.*\))?")
-SHELL = re.compile(r"^[!%].*", re.MULTILINE)
 logger = logging.getLogger(__name__)
 
 
@@ -61,9 +61,12 @@ def lines(doctree: nodes.document) -> Iterator[nodes.paragraph]:
             yield paragraph
 
 
-def names_used(code: str) -> set[str]:
-    """The full names that a chapter's cells take from the library: "tdmlib.plots.ellipse"."""
-    tree = ast.parse(code)
+def names_used(cells: list[str]) -> set[str]:
+    """The full names that a chapter's cells take from the library: "tdmlib.plots.ellipse".
+
+    Those in cells of another language, and what is asked of IPython (%, !, ?), say nothing.
+    """
+    tree = ast.parse("\n".join(map(TransformerManager().transform_cell, cells)))
     imported = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
@@ -85,15 +88,15 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
         return
     if not hasattr(app.env, "library_links"):
         app.env.library_links = {}
-    derived = [
-        (literal.astext(), section["ids"][0], heading(section))
-        for line in lines(doctree)
-        for section in [section_of(line)]
-        for literal in line.findall(nodes.literal)
-    ]
+    derived = []
+    for line in lines(doctree):
+        if (section := section_of(line)) is None:
+            logger.warning("%r stands above the page's title", HERE, location=line)
+            continue
+        place = section["ids"][0], heading(section)
+        derived += [(literal.astext(), *place) for literal in line.findall(nodes.literal)]
     cells = [box for box in doctree.findall(nodes.container) if "cell_input" in box["classes"]]
-    code = SHELL.sub("", "\n".join(cell.astext() for cell in cells))
-    app.env.library_links[page] = (derived, names_used(code))
+    app.env.library_links[page] = (derived, names_used([cell.astext() for cell in cells]))
 
 
 def chapter_title(app: Sphinx, page: str) -> str:

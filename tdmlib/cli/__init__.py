@@ -1,6 +1,7 @@
 """The `tdm` command. Each subcommand imports what it needs when it runs, so that none waits."""
 
 import sys
+import warnings
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -125,7 +126,9 @@ def encode(
     weights: Annotated[str, typer.Argument(help="Weights of a VAE, or the name of shipped ones.")],
     images: Annotated[str, typer.Argument(help="A folder of images; or digits, or patches.")],
     out: Annotated[Path, typer.Argument(help="The .npy file to write, for tdm plan --spectrum.")],
-    count: Annotated[int, typer.Option(help="Take at most so many images.")] = 20_000,
+    count: Annotated[
+        int | None, typer.Option(help="Take at most so many images; 20,000 by default.")
+    ] = None,
     crop: Annotated[
         int | None, typer.Option(help="Pixels of the central square; 148 for CelebA.")
     ] = None,
@@ -142,11 +145,21 @@ def _module(name: str):
     return import_module(f"tdmlib.cli.{name}")
 
 
+def _warn(message, *_) -> None:
+    print(f"tdm: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run `tdm`. What the user can mend is one line on stderr and exit status 2.
 
-    Status 130 is Ctrl-C; 1 is a file or pipe that failed, stdout for one.
+    Status 130 is Ctrl-C; 1 is a file or pipe that failed, stdout for one. Warnings are one line.
     """
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn  # without the line of source that Python adds
+        _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a λ that the terminal lacks is no reason to stop
             stream.reconfigure(errors="replace")

@@ -11,13 +11,14 @@ from torch import Tensor
 from tdmlib.datasets.digits import digits
 from tdmlib.datasets.images import ImageFolder
 from tdmlib.datasets.latents import encode, unit_scale
-from tdmlib.datasets.patches import patches
+from tdmlib.datasets.patches import patch_batches, patch_count
 from tdmlib.errors import InputError, check_number
 from tdmlib.files import check_target, write_whole
 from tdmlib.models import VAE, load_vae
 from tdmlib.resources import find
 
 MOST = 2**28  # numbers, as many as a spectrum takes
+COUNT = 20_000  # images, unless something else is asked for or there are fewer
 
 
 def images(source: str, vae: VAE, count: int, crop: int | None) -> Iterator[Tensor]:
@@ -28,7 +29,7 @@ def images(source: str, vae: VAE, count: int, crop: int | None) -> Iterator[Tens
     if source == "digits":
         yield from torch.cat([split.images for split in digits()])[:count].split(256)
     elif source == "patches":
-        yield from patches(count, height, channels == 3).split(256)
+        yield from patch_batches(count, height, channels == 3)
     else:
         if height != width or channels not in (1, 3):
             raise InputError(f"this VAE takes images of shape {vae.shape}; a folder gives squares")
@@ -38,12 +39,16 @@ def images(source: str, vae: VAE, count: int, crop: int | None) -> Iterator[Tens
 
 
 def run(
-    weights: str, source: str, out: Path, count: int, crop: int | None, seed: int | None, unit: bool
-) -> None:
+    weights: str, source: str, out: Path, count: int | None, crop: int | None, seed: int | None,
+    unit: bool,
+) -> None:  # fmt: skip
     check_target(out, ".npy")
     vae = load_vae(find("data", weights))
     size = int(np.prod(vae.latent_shape))
-    count = check_number("count", count, 2, MOST // size, whole=True)
+    most = MOST // size
+    if source == "patches":
+        most = min(most, patch_count(vae.shape[1]))
+    count = check_number("count", min(COUNT, most) if count is None else count, 2, most, whole=True)
     latents = encode(vae, images(source, vae, count, crop), seed)
     said = ""
     if unit:

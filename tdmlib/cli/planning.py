@@ -22,6 +22,7 @@ from tdmlib.linear import (
     evaluate,
     optimal_student,
     phase_boundaries,
+    phase_counts,
     read_spectrum,
     surrogate,
     w2_error,
@@ -118,9 +119,7 @@ class Answer:
     @property
     def phase_counts(self) -> tuple[int, int, int]:
         """How many variances lie in BOOT's phase, in the mixed one, in vanilla's."""
-        boot, vanilla = self.boundaries
-        below, above = int((self.lam <= boot).sum()), int((self.lam >= vanilla).sum())
-        return below, self.lam.size - below - above, above
+        return phase_counts(self.schedule, self.lam)
 
     @property
     def named(self) -> str | None:

@@ -168,6 +168,11 @@ def _cause(error: BaseException | None) -> InputError | None:
     return error
 
 
+def _own(error: InputError) -> InputError:
+    """Without the traceback that a DataLoader puts in front of what its worker raised."""
+    return InputError(str(error).rpartition(f"{InputError.__module__}.InputError: ")[2])
+
+
 def _brief(message: str) -> str:
     """The parser's essay on a value of the wrong type as one sentence, about the innermost key."""
     if option := re.search(r"Option '.+?' is not accepted", message):
@@ -239,10 +244,12 @@ def run(arguments: list[str]) -> None:
     except (
         MisconfigurationException, ValueError, TypeError, RuntimeError, ModuleNotFoundError
     ) as error:  # fmt: skip
-        if (cause := _cause(error)) is None and stop.begun:
+        if cause := _cause(error):
+            raise _own(cause) from None
+        if stop.begun:
             raise
         # before the training is set up whatever goes wrong is the configuration's
-        raise cause or InputError(_brief(str(error) or type(error).__name__)) from None
+        raise InputError(_brief(str(error) or type(error).__name__)) from None
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(threads)

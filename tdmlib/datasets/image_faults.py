@@ -40,7 +40,8 @@ def fault(path: str | Path, side: int, color: bool) -> str | None:
 
     Only its header is read, so that what is cut short shows later. An image of several pages or
     frames is animated; of one with an alpha channel, or a transparent colour, the background is
-    unknown. Grey is what has no colours by its mode.
+    unknown. Grey is what has no colours by its mode; three channels that are all the same show
+    when they are decoded.
     """
     try:
         with warnings.catch_warnings():

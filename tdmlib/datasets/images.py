@@ -64,8 +64,9 @@ class ImageFolder(Dataset):
     least : with fewer images left than this the folder is refused.
 
     `names` are the files that serve, `skipped` maps a reason (a key of REASONS) to the others, and
-    `report()` says it in a line for each. A file that turns out broken when it is decoded joins
-    `skipped`, with a warning, and the next that can be decoded stands in for it.
+    `report()` says it in a line for each. A file that turns out broken when it is decoded, or grey
+    in all three channels of the square that is taken, joins `skipped`, with a warning, and the next
+    that serves stands in for it: to know before would be to decode every file.
 
     Raises InputError for a root that is no folder, fewer than `least` images, or bad numbers.
     """
@@ -85,9 +86,8 @@ class ImageFolder(Dataset):
         self.skipped: dict[str, list[str]] = defaultdict(list)
         self.names = self._look()
         if len(self.names) < least:
-            why = "; ".join(self.report().splitlines()[1:]) or "no file is there"
             count = f"{len(self.names)} images can serve, at least {least} are needed"
-            raise InputError(f"{str(root)!r:.200}: {count}; {why}")
+            raise InputError(f"{str(root)!r:.200}: {count}; {self._why()}")
 
     def _look(self) -> list[str]:
         """The names of the files that serve; the others go to `skipped`."""
@@ -119,33 +119,42 @@ class ImageFolder(Dataset):
                 )
         return "\n".join(map(_shown, lines))
 
+    def _why(self) -> str:
+        return "; ".join(self.report().splitlines()[1:]) or "no file is there"
+
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Image `index`, or the next that can be decoded."""
+        """Image `index`, or the next that serves. Raises InputError where none does."""
         if not -len(self) <= index < len(self):  # which is also how a loop over images ends
             raise IndexError(f"image {index} of {len(self)}")
         for step in range(len(self)):
             image = self.read((index + step) % len(self))
             if image is not None:
                 return image
-        raise InputError(f"{str(self.root)!r:.200}: none of {len(self)} images can be decoded")
+        none = f"none of {len(self)} images can be decoded{' in colour' if self.color else ''}"
+        raise InputError(f"{str(self.root)!r:.200}: {none}; {self._why()}")
 
     def read(self, index: int) -> Tensor | None:
-        """Image `index`, (c, size, size); None where the file is broken or gone."""
+        """Image `index`, (c, size, size); None where the file is broken or gone, or grey."""
         name = self.names[index]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 with Image.open(self.root / name) as image:
-                    return self._tensor(image)
+                    found = self._tensor(image)
         except Exception as error:  # on foreign bytes a decoder may raise anything
-            if name not in self.skipped["broken"]:
-                self.skipped["broken"].append(name)
-                where, reason = _shown(str(self.root / name)), " ".join(str(error).split())
-                warnings.warn(f"{where} cannot be decoded: {reason:.200}", stacklevel=2)
-            return None
+            reason = " ".join(str(error).split())
+            return self._leave_out(name, "broken", f"cannot be decoded: {reason:.200}")
+        if self.color and bool((found == found[:1]).all()):
+            return self._leave_out(name, "grey", "is grey, its three channels are the same")
+        return found
+
+    def _leave_out(self, name: str, why: str, words: str) -> None:
+        if name not in self.skipped[why]:
+            self.skipped[why].append(name)
+            warnings.warn(f"{_shown(str(self.root / name))} {words}", stacklevel=3)
 
     def _tensor(self, image: Image.Image) -> Tensor:
         image = ImageOps.exif_transpose(image).convert("RGB" if self.color else "L")
@@ -169,7 +178,7 @@ class ImageFolder(Dataset):
         return Subset(self, sorted(order[count:])), Subset(self, sorted(order[:count]))
 
     def batches(self, batch_size: int = 256, most: int | None = None) -> Iterator[Tensor]:
-        """All images that can be decoded, each once, or of the first `most`, in batches."""
+        """All images that serve when decoded, each once, or of the first `most`, in batches."""
         batch_size = check_number("batch_size", batch_size, 1, whole=True)
         most = len(self) if most is None else check_number("most", most, 1, whole=True)
         batch = []

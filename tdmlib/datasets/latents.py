@@ -14,7 +14,8 @@ def encode(vae, batches: Tensor | Iterable[Tensor], seed: int | None = None) -> 
     """Latents (n, d) of images (n, c, h, w), given as one tensor or in batches.
 
     They are posterior means, or with a `seed` posterior samples. The VAE stays in the mode that it
-    is in. Raises InputError where there are no images, or of another shape than the VAE's.
+    is in. Raises InputError where there are no images, or of another shape than the VAE's, or
+    latents that are not finite.
     """
     if isinstance(batches, Tensor):
         batches = batches.split(256)
@@ -33,14 +34,20 @@ def encode(vae, batches: Tensor | Iterable[Tensor], seed: int | None = None) -> 
         found.append(mean)
     if not sum(map(len, found)):
         raise InputError("there are no images to encode")
-    return torch.cat(found)
+    rows = torch.cat(found)
+    if wrong := int((~torch.isfinite(rows)).any(dim=1).sum()):
+        raise InputError(
+            f"{wrong} of {len(rows)} images have latents that are NaN or infinite; look for such "
+            "numbers in the images"
+        )
+    return rows
 
 
 def unit_scale(latents: Tensor) -> float:
-    """The number that scales latents (n, d) to variance 1 over all coordinates together.
+    """The number that scales latents (n, d) to a mean variance of 1 over the coordinates.
 
-    That is the convention of latent diffusion (Rombach et al., 2022). Raises InputError where
-    latents do not vary.
+    So latent diffusion does (Rombach et al., 2022), but for the deviations, there from one mean of
+    all numbers, here from each coordinate's own. Raises InputError where latents do not vary.
     """
     variance = float(latents.double().var(dim=0).mean())
     if not variance > 0:

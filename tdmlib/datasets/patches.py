@@ -3,6 +3,7 @@
 They are china.jpg by Daniel Buechele and flower.jpg by vultilion, both under CC BY 2.0.
 """
 
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -16,7 +17,6 @@ from tdmlib.errors import check_number, one_of
 
 # Columns of both photographs: the right fifth is for validation, so that no pixel is in both.
 PARTS = {"all": slice(None), "train": slice(0, 512), "validation": slice(512, None)}
-CHUNK = 1000  # patches in double precision at a time
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -30,24 +30,45 @@ def photographs() -> np.ndarray:
     return images
 
 
+def patch_count(size: int, part: str = "all") -> int:
+    """How many different patches of `size` × `size` pixels there are in a part of the photographs.
+
+    `part` as in `patches`. Raises InputError for a size beyond its rows or columns (427 rows in
+    all).
+    """
+    return int(np.prod(_windows(size, part).shape[:3]))
+
+
+def _windows(size: int, part: str) -> np.ndarray:
+    images = photographs()[:, :, PARTS[one_of("part", part, tuple(PARTS))]]
+    size = check_number("size", size, 1, min(images.shape[1:3]), whole=True)
+    return np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))
+
+
 def patches(n: int, size: int = 8, color: bool = False, seed: int = 0, part: str = "all") -> Tensor:
     """`n` different patches at random places of both photographs; they may overlap.
 
     `part` is "train", the left four fifths of each photograph, "validation", the rest, or "all".
     Returns (n, 1, size, size), or (n, 3, size, size) with `color`, float32 in [−1, 1]; the same for
-    the same arguments. Raises InputError for a size beyond the rows or columns of that part (427
-    rows in all), or for more patches than there are.
+    the same arguments. Raises InputError as `patch_count`, or for more patches than that.
     """
-    images = photographs()[:, :, PARTS[one_of("part", part, tuple(PARTS))]]
-    size = check_number("size", size, 1, min(images.shape[1:3]), whole=True)
-    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))
+    return torch.cat(list(patch_batches(n, size, color, seed, part)))
+
+
+def patch_batches(
+    n: int, size: int = 8, color: bool = False, seed: int = 0, part: str = "all",
+    batch_size: int = 256,
+) -> Iterator[Tensor]:  # fmt: skip
+    """What `patches` returns, in batches, for more than memory holds."""
+    windows = _windows(size, part)
     places = windows.shape[:3]
-    n = check_number("n", n, 1, int(np.prod(places)), whole=True)
+    n = check_number("n", n, 1, patch_count(size, part), whole=True)
     seed = check_number("seed", seed, 0, whole=True)
+    batch_size = check_number("batch_size", batch_size, 1, whole=True)
     chosen = np.random.default_rng(seed).choice(np.prod(places), n, replace=False)
-    pixels = windows[np.unravel_index(chosen, places)]  # (n, 3, size, size), bytes
-    parts = np.array_split(pixels, -(-n // CHUNK))
-    return torch.cat([_scaled(part, color) for part in parts])
+    for k in range(0, n, batch_size):
+        few = np.unravel_index(chosen[k : k + batch_size], places)
+        yield _scaled(windows[few], color)  # (batch_size, 3, size, size), bytes
 
 
 def _scaled(pixels: np.ndarray, color: bool) -> Tensor:

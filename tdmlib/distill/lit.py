@@ -203,6 +203,5 @@ class DenoiserTraining(NetworkTraining):
 
     def validation_step(self, batch, index):
         generator = keyed_generator(self.device, self.seed, index, 1)  # a key that no update has
-        self.log(
-            "test_loss", self.loss(self.average.module, batch, generator).mean(), prog_bar=True
-        )
+        loss = self.loss(self.average.module, batch, generator).mean()
+        self.log("val_loss", loss, prog_bar=True)

@@ -23,7 +23,7 @@ from tdmlib.linear.operators import (
     signal_noise,
     step_operators,
 )
-from tdmlib.linear.phases import phase_boundaries
+from tdmlib.linear.phases import phase_boundaries, phase_counts
 from tdmlib.linear.planning import PlanResult, optimal_plan, optimal_student
 from tdmlib.linear.spectra import Spectrum, read_array, read_spectrum, spectrum
 from tdmlib.linear.spectrum_plans import SpectrumPlans, plan_spectrum
@@ -55,6 +55,7 @@ __all__ = [
     "optimal_plans",
     "optimal_student",
     "phase_boundaries",
+    "phase_counts",
     "plan_spectrum",
     "read_array",
     "read_spectrum",

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tdmlib.errors import InputError
+from tdmlib.linear.operators import variances
 from tdmlib.schedules import Schedule
 
 
@@ -19,6 +20,16 @@ def phase_boundaries(schedule: Schedule) -> tuple[float, float]:
     angle = np.arctan2(schedule.sigma, schedule.alpha)[:-1]  # ρ_T plays no part: R is never merged
     rho = np.tan(angle[1:]) / np.tan((angle[1:] + angle[:-1]) / 2)  # no differences, which cancel
     return float(rho.min()), float(rho.max())
+
+
+def phase_counts(schedule: Schedule, lam) -> tuple[int, int, int]:
+    """How many of the variances λ lie in BOOT's phase, in the mixed one, in vanilla's.
+
+    Raises InputError for T < 2, or what is no variance.
+    """
+    lam, (boot, vanilla) = variances(lam), phase_boundaries(schedule)
+    below, above = int((lam <= boot).sum()), int((lam >= vanilla).sum())
+    return below, lam.size - below - above, above
 
 
 def proved_phase(schedule: Schedule, lam, reference: str = "teacher") -> np.ndarray:

@@ -85,7 +85,12 @@ class VAE(nn.Module):
         )
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z | x), both (B, *latent_shape); x (B, *shape) in [−1, 1]."""
+        """Mean and log variance of q(z | x), both (B, *latent_shape); x (B, *shape) in [−1, 1].
+
+        Raises InputError for another shape. NaN is passed on, since to look for it is to wait for
+        the device each time: a training stops at its loss, and `tdmlib.datasets.latents.encode`
+        looks once, in the end.
+        """
         _check_shape("images", x, self.shape)
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCES)
@@ -99,6 +104,12 @@ class VAE(nn.Module):
 def _check_shape(name: str, batch: Tensor, shape: tuple[int, ...]) -> None:
     if batch.shape[1:] != shape:
         raise InputError(f"{name} have shape {tuple(batch.shape[1:])}, this VAE takes {shape}")
+
+
+def _check_pair(x: Tensor, y: Tensor) -> None:
+    if x.shape != y.shape or x.ndim != 4:  # broadcasting would hide it
+        shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
+        raise InputError(f"images have shapes {shapes}; give both the same (B, c, h, w)")
 
 
 def posterior_sample(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
@@ -132,10 +143,11 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     Gaussian is the published one in proportion, exponents are the published ones of these
     scales over their sum. Each scale's mean similarity may be negative and becomes (1 +
     similarity)/2: negative numbers have no such powers, and what is cut off at 0 has no
-    gradient.
+    gradient. Raises InputError for shapes that differ, or a side below 8 pixels.
     """
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
+    _check_pair(x, y)
     scales, kernel = scales_and_kernel(min(x.shape[-2:]))
     betas = tuple(beta / sum(BETAS[:scales]) for beta in BETAS[:scales])
     return multiscale_structural_similarity_index_measure(
@@ -147,5 +159,9 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of images in [−1, 1], shape (B,)."""
+    """Peak signal-to-noise ratio in dB of images (B, c, h, w) in [−1, 1], shape (B,).
+
+    That of equal images is infinite, that of NaN is NaN. Raises InputError for shapes that differ.
+    """
+    _check_pair(x, y)
     return 10 * torch.log10(4 / (x - y).square().flatten(1).mean(dim=1))

@@ -4,10 +4,10 @@ What `tdmlib.linear` does with numbers is done here with maps R^d → R^d, in to
 """
 
 from tdmlib.nonlinear.amplification import amplification
+from tdmlib.nonlinear.examples import modes_on_circle, random_mixture
 from tdmlib.nonlinear.fitting import bend, best_fit, mean_square, train
 from tdmlib.nonlinear.gradients import distance_to_gradients
 from tdmlib.nonlinear.merging import carry_out
-from tdmlib.nonlinear.random_mixtures import random_mixture
 from tdmlib.nonlinear.students import GatedAffine, component_student, step_student, widened
 from tdmlib.nonlinear.teacher import MixtureTeacher
 
@@ -21,6 +21,7 @@ __all__ = [
     "component_student",
     "distance_to_gradients",
     "mean_square",
+    "modes_on_circle",
     "random_mixture",
     "step_student",
     "train",

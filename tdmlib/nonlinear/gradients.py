@@ -27,16 +27,22 @@ def distance_to_gradients(
 
     `mixture` is of NumPy arrays in d = 2, `field` maps (B, 2) to (B, 2). Expectations are
     sums over a grid of `points` × `points` on eight standard deviations to each side, u and
-    φ polynomials up to `degree`. Raises InputError for another dimension or array library,
-    a degree below 1 or points below 2.
+    φ polynomials up to `degree`.
+
+    Raises InputError for another dimension or array library, numbers out of range (α and σ are
+    not both 0), a field that is not finite, and where sums differ from integrals so much that
+    fields of the two kinds, which are at right angles, have a cosine above 0.1: high degrees reach
+    beyond the grid, and narrow components fall between its points.
     """
     if mixture.dim != 2 or not isinstance(mixture.means, np.ndarray):
         raise InputError(
             f"d = {mixture.dim}, {type(mixture.means).__name__}: gradients are told apart "
             "in the plane, d = 2, for a mixture of NumPy arrays"
         )
-    degree = check_number("degree", degree, 1, whole=True)
-    points = check_number("points", points, 2, whole=True)
+    alpha = check_number("alpha", alpha, 0, 1e6)
+    sigma = check_number("sigma", sigma, 0 if alpha > 1e-6 else 1e-6, 1e6)
+    degree = check_number("degree", degree, 1, 40, whole=True)
+    points = check_number("points", points, 2, 400, whole=True)
     mean, covariance = mixture.moments()
     scale = np.sqrt(alpha**2 * np.diag(covariance) + sigma**2)
     grid = np.stack(np.meshgrid(*[np.linspace(-8, 8, points)] * 2, indexing="ij"), -1)
@@ -54,9 +60,9 @@ def distance_to_gradients(
     along = [slopes[:, 0], slopes[:, 1]]
     image = field(z)
     if image.shape != z.shape:
-        raise InputError(
-            f"field maps {z.shape} to {image.shape}; it must keep the shape (B, 2)"
-        )  # fmt: skip
+        raise InputError(f"field maps {z.shape} to {image.shape}; it must keep the shape (B, 2)")
+    if not np.isfinite(image).all():
+        raise InputError("field gives NaN or infinite numbers on the grid")
     values = (root[:, None] * image).T.reshape(-1)
     parts = []
     for basis in (across, along):
@@ -64,6 +70,12 @@ def distance_to_gradients(
         basis /= np.linalg.norm(basis, axis=0) + 1e-300
         left, size, _ = np.linalg.svd(basis, full_matrices=False)
         parts.append(left[:, size > 1e-10 * size[0]])
+    cosine = np.linalg.norm(parts[0].T @ parts[1], 2)
+    if cosine > 0.1:
+        raise InputError(
+            f"degree = {degree}, points = {points}: gradients and the fields at right angles to "
+            f"them have a cosine of {cosine:.1g}; lower the degree or take more points"
+        )
     lower = np.linalg.norm(parts[0].T @ values)
     upper = np.linalg.norm(values - parts[1] @ (parts[1].T @ values))
     return float(lower), float(upper)

@@ -44,7 +44,7 @@ class GatedAffine(nn.Module):
         return (weights[..., None] * moved).sum(1)
 
 
-def step_student(mixture: GaussianMixture, schedule: Schedule, i: int, j: int):
+def step_student(mixture: GaussianMixture, schedule: Schedule, i: int, j: int) -> GatedAffine:
     """The exact step from level j to level i < j, on float64 torch tensors.
 
     Component m alone would have x̂_m(z) = μ_m + αΣ_m S⁻¹(z − αμ_m) with S = α²Σ_m + σ²I;
@@ -99,11 +99,12 @@ def widened(
     """A student of more components that is nearly the same map: some of them split.
 
     Every parameter is moved by `noise` times a normal number; without, the map is the same.
-    Raises InputError for fewer components than it has, or noise < 0.
+    Raises InputError for fewer components than it has, noise < 0, or a seed outside 0 … 2⁶³ − 1.
     """
     M = len(student.maps)
     components = check_number("components", components, M, whole=True)
     noise = check_number("noise", noise, 0)
+    seed = check_number("seed", seed, 0, 2**63 - 1, whole=True)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.arange(components) % M
     copies = rows.bincount().to(student.gates.dtype)

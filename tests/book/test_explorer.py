@@ -108,7 +108,8 @@ def page(visit: Visit) -> Page:
 
 def at(page: Page, state: str) -> Page:
     """The explorer once it has drawn this state."""
-    page.evaluate("state => { location.hash = state; }", state)
+    # By way of another: the address may be that of this state still, after a change of late.
+    page.evaluate("state => { location.hash = ''; location.hash = state; }", state)
     page.evaluate(FRAME)
     return page
 
@@ -355,7 +356,7 @@ def test_on_a_phone(browser: Browser, site: str) -> None:
     for state in ("#lam=0.01&T=64&s=0.01", "#view=spectrum&data=own&own=100,1e-9,0&T=2"):
         at(page, state)
         assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
-        page.locator("#explorer figure:visible").last.scroll_into_view_if_needed()
+        page.locator("#x-explorer figure:visible").last.scroll_into_view_if_needed()
         slider = page.locator("#x-T").bounding_box()
         assert 0 <= slider["y"] < 300 and slider["height"] >= 24  # still in reach
     at(page, "#lam=0.3&T=32&s=6.4")

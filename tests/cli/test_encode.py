@@ -61,6 +61,40 @@ def test_shipped_sets_are_encoded_as_means_or_samples(tdm):
     assert abs(z.mean()) < 0.2 and abs(z.std() - 1) < 0.1
 
 
+def test_as_many_patches_as_there_are_unless_a_number_is_asked_for(tdm, tmp_path):
+    large = save_vae(tmp_path / "l.safetensors", VAE((1, 424, 424), 1, width=8, stages=3))
+    most = 2 * (427 - 424 + 1) * (640 - 424 + 1)
+    status, out, error = tdm("encode", str(large), "patches", "o.npy", "--count", str(most + 1))
+    assert (status, out) == (2, "") and f"within 2 … {most}\n" in error
+    seen = []
+
+    def batches(source, vae, count, crop):
+        seen.append(count)
+        return [torch.zeros(2, 1, 424, 424)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "images", batches)
+        for extra in ([], ["--count", str(most)], ["--count", "7"]):
+            assert tdm("encode", str(large), "patches", "o.npy", *extra)[0] == 0
+    assert seen == [most, most, 7]
+    ask = ["vae_digits.safetensors", "digits", "o.npy"]
+    with pytest.MonkeyPatch.context() as patch:  # so few latents fit
+        patch.setattr(encoding, "MOST", 100 * 16)
+        size = int(np.prod(load_vae(find("data", ask[0])).latent_shape))
+        assert tdm("encode", *ask)[0] == 0 and len(np.load("o.npy")) == 1600 // size
+
+
+def test_what_is_left_out_is_a_line_without_our_source(tdm, weights, photos):
+    (photos / "1.png").write_bytes((photos / "1.png").read_bytes()[:300])
+    Image.new("RGB", (20, 20), (7, 7, 7)).save(photos / "plain.png")
+    status, out, error = tdm("encode", weights, str(photos), "z.npy")
+    assert status == 0 and "wrote 4 latents" in out
+    assert error.splitlines()[2:] == [
+        f"tdm: warning: {photos}/1.png cannot be decoded: image file is truncated",
+        f"tdm: warning: {photos}/plain.png is grey, its three channels are the same",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [(["none.safetensors", "digits", "o.npy"], "shipped are"),
@@ -70,7 +104,7 @@ def test_shipped_sets_are_encoded_as_means_or_samples(tdm):
      (["WEIGHTS", "digits", "o.txt"], "must end in .npy"),
      (["WEIGHTS", "digits"], "argument 'out'"),
      (["WEIGHTS", "patches", "o.npy", "--count", "1"], "count = 1: must be"),
-     (["WEIGHTS", "patches", "o.npy", "--count", "999999"], "n = 999999: must be"),
+     (["WEIGHTS", "patches", "o.npy", "--count", "999999"], "count = 999999: must be"),
      (["WEIGHTS", "patches", "o.npy", "--seed", "-1"], "seed = -1"),
      (["WEIGHTS", "PHOTOS", "o.npy", "--crop", "3"], "crop = 3"),
      (["WEIGHTS", "patches", "o.npy", "--crop", "40"], "crop = 40: patches are taken as they are"),

@@ -56,10 +56,11 @@ def test_images_come_sorted_cropped_and_scaled(root):
 
 def test_the_largest_square_is_resized(tmp_path):
     array = np.zeros((40, 80, 3), np.uint8)
-    array[:, 20:60] = 200  # the central square
+    array[:, 20:60] = 200, 100, 0  # the central square
     (tmp_path / "root").mkdir()
     Image.fromarray(array).save(tmp_path / "root/a.png")
-    assert np.allclose(folder(tmp_path / "root", 8)[0].numpy(), 200 / 127.5 - 1)
+    found = folder(tmp_path / "root", 8)[0].numpy()
+    assert np.allclose(found.transpose(1, 2, 0), np.array([200, 100, 0]) / 127.5 - 1)
 
 
 def test_an_image_is_turned_as_its_exif_data_say(tmp_path):
@@ -124,6 +125,19 @@ def test_grey_images_serve_where_no_colour_is_wanted(root):
     assert len(folder(root, color=False)) == 7
 
 
+def test_grey_in_three_channels_shows_when_it_is_decoded(root):
+    for name in ("0/2.jpg", "0/2.png"):
+        Image.fromarray(pixels(20, 20, 1)).convert("RGB").save(root / name)
+    data = folder(root)
+    assert len(data) == 7 and not data.skipped
+    with pytest.warns(UserWarning, match=r"0/2\.(jpg|png) is grey, its three channels") as said:
+        assert torch.equal(data[1], data[3]) and torch.equal(data[2], data[3])
+    assert len(said) == 2 and dict(data.skipped) == {"grey": ["0/2.jpg", "0/2.png"]}
+    assert "skipped 2 grey: 0/2.jpg, 0/2.png" in data.report()
+    assert sum(map(len, data.batches())) == 5
+    assert sum(map(len, folder(root, color=False).batches())) == 7
+
+
 def test_a_bomb_is_skipped(root, monkeypatch):
     photo(root / "bomb.png", 60, 60)
     photo(root / "large.png", 45, 45)
@@ -176,7 +190,8 @@ def test_a_folder_of_broken_images_ends(root):
     data = folder(root)
     for path in root.rglob("*.png"):
         cut(path)
-    with pytest.raises(InputError, match="none of 6 images can be decoded"):
+    says = r"none of 6 images can be decoded in colour; skipped 6 cut short .*: 1/1\.png"
+    with pytest.raises(InputError, match=says):
         data[3]
     assert list(data.batches()) == []
 

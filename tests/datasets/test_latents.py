@@ -48,6 +48,7 @@ def test_the_scale_makes_the_mean_variance_one():
 @pytest.mark.parametrize(
     ("images", "says"),
     [(torch.zeros(0, 1, 8, 8), "no images"), ([], "no images"),
+     ([torch.zeros(2, 1, 8, 8), torch.full((3, 1, 8, 8), torch.nan)], "3 of 5 images have latents"),
      (torch.zeros(2, 1, 4, 4), "this VAE takes")],
 )  # fmt: skip
 def test_what_is_no_image_of_the_vae_is_refused(vae, images, says):

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from tdmlib.datasets import patches as module
-from tdmlib.datasets.patches import Patches, patches, photographs
+from tdmlib.datasets.patches import Patches, patch_batches, patch_count, patches, photographs
 from tdmlib.errors import InputError
 
 
@@ -43,6 +43,23 @@ def test_the_seed_decides_and_nothing_repeats():
     assert every.min() == -1 and every.max() == 1
 
 
+@pytest.mark.parametrize(("size", "part"), [(1, "all"), (300, "train"), (128, "validation")])
+def test_all_patches_can_be_drawn_and_no_more(size, part):
+    columns = {"all": 640, "train": 512, "validation": 128}[part]
+    most = 2 * (428 - size) * (columns + 1 - size)
+    assert patch_count(size, part) == most
+    with pytest.raises(InputError, match=rf"n = {most + 1}: must be .* within 1 … {most}$"):
+        patches(most + 1, size, part=part)
+
+
+def test_batches_are_the_same_patches():
+    batches = list(patch_batches(20, 6, color=True, seed=2, part="train", batch_size=8))
+    assert [len(batch) for batch in batches] == [8, 8, 4]
+    assert torch.equal(torch.cat(batches), patches(20, 6, color=True, seed=2, part="train"))
+    with pytest.raises(InputError, match="batch_size = 0"):
+        next(patch_batches(20, batch_size=0))
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -53,6 +70,8 @@ def test_the_seed_decides_and_nothing_repeats():
         ({"n": 5, "size": 2.5}, "size = 2.5"),
         ({"n": 5, "seed": -1}, "seed = -1"),
         ({"n": 5, "part": "test"}, "part 'test' is unknown; choose one of all, train, validation"),
+        ({"n": 10**6, "size": 1, "part": "train"}, f"within 1 … {2 * 427 * 512}"),
+        ({"n": 10**6, "size": 1, "part": "validation"}, f"within 1 … {2 * 427 * 128}"),
         ({"n": 5, "size": 129, "part": "validation"}, "size = 129: .* within 1 … 128"),
     ],
 )
@@ -72,6 +91,18 @@ def test_validation_shares_no_pixel_with_training(monkeypatch):
         seen[part] = set(np.unique(256 * pixels[:, 0] + pixels[:, 1]))
         assert len(pixels) == {"train": 400, "held": 40}[part]
     assert seen["train"] <= set(range(512)) and seen["held"] <= set(range(512, 640))
+
+
+def test_the_seed_draws_the_patches_and_orders_them(monkeypatch):
+    def rows(loader):
+        return torch.cat([x for (x,) in loader])
+
+    one, two = (Patches(size=8, count=50, seed=seed) for seed in (0, 1))
+    assert not torch.equal(rows(one.val_dataloader()), rows(two.val_dataloader()))
+    numbers = torch.arange(50.0)
+    monkeypatch.setattr(module, "patches", lambda *args: numbers)
+    one, two = (rows(data.train_dataloader()) for data in (one, two))
+    assert not torch.equal(one, two) and torch.equal(one.sort()[0], numbers)
 
 
 def test_the_module_repeats_and_follows_its_seed():

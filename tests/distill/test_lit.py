@@ -207,6 +207,7 @@ def test_a_trained_denoiser_is_saved_and_validated_as_its_average(tmp_path, teac
     assert_average_is_saved(lit, "teacher", [*seen[1:], weights(lit.network)])
     assert lit.optimizers().param_groups[0]["lr"] == pytest.approx(0.25 * 1e-3)
     before = lit.trainer.validate(lit, digits(), verbose=False)
+    assert list(before[0]) == ["val_loss"]  # as `VAETraining` calls it
     torch.nn.init.constant_(lit.network.network.last.bias, float("nan"))
     assert lit.trainer.validate(lit, digits(), verbose=False) == before
 

@@ -1,5 +1,7 @@
 """Training of a VAE: its loss, and `tdm fit` on a folder of images, stopped and resumed."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -31,9 +33,37 @@ def test_the_loss_is_dissimilarity_plus_the_price_of_the_latents():
     y = lit.network.decode(mean + q.stddev * noise)
     kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0, 1)).sum((1, 2, 3))
     assert torch.allclose(found["loss"], 1 - ms_ssim(x, y) + kl / 4, atol=1e-5)
+    assert torch.allclose(found["ms_ssim"], ms_ssim(x, y), atol=1e-5)
     assert torch.allclose(found["psnr"], psnr(x, y)) and torch.allclose(found["kl"], kl, atol=1e-5)
     again = lit.losses(lit.network, [x, torch.zeros(6)], generator.manual_seed(5))
     assert all(torch.equal(found[name], again[name]) for name in found)
+
+
+def test_validation_judges_the_average_by_noise_that_no_update_has():
+    lit, logged = module(), {}
+    lit.log_dict, x = logged.update, torch.rand(6, 1, 8, 8) * 2 - 1
+
+    def judged():
+        lit.validation_step([x], 0)
+        return {name.removeprefix("val_"): float(value) for name, value in logged.items()}
+
+    with torch.no_grad():
+        torch.nn.init.normal_(lit.average.module.encoder[-1].weight)
+        found, update = judged(), lit.losses(lit.average.module, x, lit.generator())
+        assert found["kl"] == pytest.approx(float(update["kl"].mean()))  # no noise in that
+        assert found["kl"] > 2 * float(lit.losses(lit.network, x, lit.generator())["kl"].mean())
+        assert found["psnr"] != pytest.approx(float(update["psnr"].mean()), rel=1e-6)
+        lit.update += 3
+        assert judged() == found
+
+
+def test_the_average_is_what_is_saved(tmp_path):
+    lit = module()
+    torch.nn.init.normal_(lit.average.module.encoder[-1].weight)
+    lit._trainer = SimpleNamespace(is_global_zero=True, loggers=[None], log_dir=tmp_path)
+    lit.on_train_end()
+    saved, average = load_file(tmp_path / "vae.safetensors"), lit.average.module.state_dict()
+    assert all(torch.equal(saved[key], average[key]) for key in average)
 
 
 def fitted(epochs=4, **kwargs):
@@ -116,6 +146,22 @@ def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     assert load_vae(weights("whole")).config["width"] == 8
     assert "24 images in" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_that_are_all_grey_end_in_one_line(tmp_path, monkeypatch, capfd, workers):
+    """Whoever decodes them: a worker's error comes with its traceback."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for k in range(12):
+        Image.new("RGB", (24, 20), (k, k, k)).save(tmp_path / f"photos/{k:02}.png")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "vae_images.yaml", *SMALL, "--data.root=photos",
+              f"--data.workers={workers}"])  # fmt: skip
+    *_, last = capfd.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    says = "tdm: 'photos': none of 12 images can be decoded in colour; skipped 12 grey: "
+    assert last.startswith(says) and len(last) < len(says) + 40
 
 
 def test_a_folder_that_cannot_serve_is_one_line(photos, tmp_path, monkeypatch, capfd):

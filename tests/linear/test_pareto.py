@@ -12,26 +12,44 @@ from tdmlib.linear import (
     all_plans,
     canonical_plan,
     evaluate,
+    jump_then_boot,
     optimal_plan,
     optimal_student,
+    residual,
+    step_operators,
     w2_error,
 )
-from tdmlib.linear.pareto import front
+from tdmlib.linear.pareto import BLOCK, ParetoFront, front
 from tdmlib.schedules import cosine
 
 spectra = st.lists(st.floats(0.05, 20), min_size=2, max_size=5).map(np.array)
 UNLIMITED = 10**6
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 60))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 3 * BLOCK))
 def test_the_front_is_what_nothing_else_equals_or_undercuts(seed, d, n):
-    costs = np.random.default_rng(seed).integers(0, 5, (d, n)).astype(float)
+    costs = np.random.default_rng(seed).integers(0, 5 + n // 8, (d, n)).astype(float)
     kept = set(front(costs).tolist())
     for k in range(n):
         no_worse = (costs <= costs[:, k : k + 1]).all(axis=0)
         better = no_worse & (costs < costs[:, k : k + 1]).any(axis=0)
         twins = no_worse & ~better
         assert (k in kept) == (not better.any() and twins.argmax() == k)
+
+
+@given(strategies.schedules(least=3), strategies.seeds, st.data())
+def test_a_full_front_keeps_what_counts_most_after_the_other_steps(schedule, seed, data):
+    """Every other step is taken to be merged into A_T, one by one: f(A_t) each."""
+    i = data.draw(st.integers(0, schedule.T - 2))
+    j = data.draw(st.integers(i + 2, schedule.T))
+    (lam, _), rng = strategies.instances(schedule, seed, 4), np.random.default_rng(seed)
+    steps, gamma = step_operators(schedule, lam), residual(schedule, lam, 0.3)[-1]
+    weights, values = rng.random(4), rng.random((4, 4))
+    direction = rng.choice([-1, 1], 4)
+    keep = ParetoFront(steps, gamma, direction, weights[None], cap=1)
+    others = np.delete(steps, range(i, j), axis=0)
+    rest = np.prod((1 - gamma) * others + gamma, axis=0)
+    assert keep(values, i, j).tolist() == [(direction * weights * rest @ values).argmax()]
 
 
 @settings(max_examples=150)
@@ -84,9 +102,10 @@ def test_larger_ones_keep_within_their_bound_and_beat_the_canonical_strategies(T
     low, high = found.bounds if T < 60 else (0, np.inf)
     assert (low <= operator * (1 + 1e-12)).all() and (operator <= high * (1 + 1e-12)).all()
     if K == 1 and budget == "merge":
-        canonical = [w2_error(evaluate(canonical_plan(name, T), schedule, lam, s), schedule, lam)
-                     for name in STRATEGIES]  # fmt: skip
-        assert found.error <= min(canonical) * (1 + 1e-12)
+        known = [*(canonical_plan(name, T) for name in STRATEGIES),
+                 *(jump_then_boot(m, T) for m in range(T - 1))]  # fmt: skip
+        errors = [w2_error(evaluate(plan, schedule, lam, s), schedule, lam) for plan in known]
+        assert found.error <= min(errors) * (1 + 1e-12)
 
 
 def test_a_method_for_one_variance_refuses_a_spectrum():

@@ -10,6 +10,7 @@ from tdmlib.linear import (
     composite,
     evaluate,
     phase_boundaries,
+    phase_counts,
     step_operators,
     w2_error,
 )
@@ -32,6 +33,21 @@ def test_boundaries_are_where_the_steps_cross_one(schedule):
     assert (step_operators(schedule, van)[:-1] >= 1 - 1e-12).all()
     assert step_operators(schedule, boot * 1.001)[:-1].max() > 1
     assert step_operators(schedule, van / 1.001)[:-1].min() < 1
+
+
+@given(strategies.schedules(), strategies.seeds)
+def test_a_phase_is_told_by_the_steps_all_on_one_side_of_one(schedule, seed):
+    lam = np.exp(np.random.default_rng(seed).normal(0.3, 0.7, (5, 8)))
+    steps = step_operators(schedule, lam)[:-1]  # none is within rounding of 1 for such λ
+    low, high = int((steps < 1).all(axis=0).sum()), int((steps > 1).all(axis=0).sum())
+    assert phase_counts(schedule, lam) == (low, 40 - low - high, high)
+
+
+def test_each_boundary_belongs_to_its_pure_phase():
+    ends = phase_boundaries(cosine(6))
+    assert phase_counts(cosine(6), ends) == (1, 0, 1)
+    with pytest.raises(InputError, match="λ"):
+        phase_counts(cosine(6), [1.0, -1.0])
 
 
 def errors(schedule, lam, s):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,6 +38,33 @@ def test_latents_are_a_grid_and_decode_to_images(shape, stages, grid):
     y = made.decode(mean)
     assert y.shape == x.shape and y.abs().max() <= 1
     assert torch.allclose(made.encode(x[1:])[0], mean[1:], atol=1e-5)  # rows are independent
+
+
+def test_widths_double_and_fresh_blocks_are_the_identity():
+    made = VAE((1, 16, 16), width=8, stages=3)
+    down = [stage[0] for stage in made.encoder[:-1]]
+    up = [stage[1] for stage in made.decoder[1:]]
+    assert [conv.out_channels for conv in down] == [8, 16, 32]
+    assert [conv.in_channels for conv in up] == [32, 16, 8]
+    h = torch.randn(2, 8, 4, 4)
+    assert torch.equal(made.encoder[0][1](h), h)
+
+
+def test_the_second_half_are_log_variances_within_what_exp_serves():
+    made = vae(latent_channels=3)
+    torch.nn.init.zeros_(made.encoder[-1].weight)
+    made.encoder[-1].bias.data = torch.tensor([50.0, -50.0, 1.0, 50.0, -50.0, 1.0])
+    mean, log_variance = (
+        part[0, :, 0, 0].tolist() for part in made.encode(torch.zeros(1, 1, 8, 8))
+    )
+    assert mean == [50, -50, 1] and log_variance == [4, -12, 1]
+
+
+def test_images_leave_the_decoder_through_a_hyperbolic_tangent():
+    made, z = vae(), torch.randn(3, 2, 2, 2)
+    torch.nn.init.zeros_(made.decoder[-1][1].weight)
+    torch.nn.init.constant_(made.decoder[-1][1].bias, math.log(3) / 2)
+    assert torch.allclose(made.decode(z), torch.full((3, 1, 8, 8), 0.5))  # (3 − 1)/(3 + 1)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +138,18 @@ def test_ms_ssim_is_that_of_the_metric_class(size):
     assert torch.allclose(ms_ssim(x, y), metric.compute(), atol=1e-5)
 
 
+def test_at_full_size_it_is_the_published_one():
+    metric = MultiScaleStructuralSimilarityIndexMeasure(
+        normalize="simple", reduction="none", data_range=1.0
+    )  # window, exponents and constants are its defaults
+    x, y = pairs(256, n=2)
+    metric.update((x + 1) / 2, (y + 1) / 2)
+    assert torch.allclose(ms_ssim(x, y), metric.compute(), atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [8, 24, 32])
 def test_ms_ssim_is_what_its_formula_says(size):
-    x, y = pairs(size)
+    x, y = (part[..., :size] for part in pairs(32))  # the smaller side counts
     scales, kernel = scales_and_kernel(size)
     offsets = torch.arange(kernel) - kernel // 2
     line = torch.exp(-(offsets**2) / 2 / (1.5 * kernel / 11) ** 2)
@@ -150,9 +188,21 @@ def test_the_loss_has_a_finite_gradient_everywhere(kind):
 
 
 def test_the_ratio_is_in_decibels():
-    x = torch.zeros(2, 1, 8, 8)
-    assert torch.allclose(psnr(x, x + torch.tensor([0.2, 2.0])[:, None, None, None]),
-                          torch.tensor([20.0, 0.0]), atol=1e-5)  # fmt: skip
+    x, off = torch.zeros(3, 1, 8, 8), torch.zeros(3, 1, 8, 8)
+    off[0], off[1], off[2, 0, 0, 0] = 0.2, 2.0, 1.6  # a mean square of 0.04, 4 and 0.04
+    assert torch.allclose(psnr(x, x + off), torch.tensor([20.0, 0.0, 20.0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("measure", [psnr, ms_ssim])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((4, 1, 8, 8), (1, 1, 8, 8)), ((4, 3, 8, 8), (4, 1, 8, 8)), ((4, 1, 8, 8), (4, 1, 8, 9)),
+     ((8, 8), (8, 8))],
+)  # fmt: skip
+def test_images_of_other_shapes_are_not_compared(measure, one, other):
+    for shapes in ((one, other), (other, one)):
+        with pytest.raises(InputError, match="give both the same"):
+            measure(*map(torch.zeros, shapes))
 
 
 def test_weights_come_back(tmp_path):

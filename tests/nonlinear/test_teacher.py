@@ -1,5 +1,6 @@
 """The teacher's steps on mixtures: their Jacobians, where they are monotone, and hard gates."""
 
+from functools import partial
 from math import comb
 
 import numpy as np
@@ -12,7 +13,7 @@ import strategies
 from tdmlib.errors import InputError
 from tdmlib.linear import composite, step_operators
 from tdmlib.mixtures import GaussianMixture
-from tdmlib.nonlinear import MixtureTeacher, amplification, random_mixture
+from tdmlib.nonlinear import MixtureTeacher, amplification, modes_on_circle, random_mixture
 from tdmlib.schedules import cosine
 
 
@@ -110,13 +111,79 @@ def test_the_slope_stays_below_its_bound_and_two_round_modes_reach_it(schedule, 
         stays = two.step(stays, t)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bound_is_that_of_its_two_parts(seed):
+    """As its docstring has it, with an inverse instead of axes; covariances are not round."""
+    teacher = MixtureTeacher(numpy_mixture(3, 3, np.random.default_rng(seed), True), cosine(6))
+    C, means = teacher.mixture.covariances[0], teacher.mixture.means
+    for t in range(1, 7):
+        (a, b), alpha, sigma = teacher.coefficients(t), cosine(6).alpha[t], cosine(6).sigma[t]
+        left = sigma**2 * np.linalg.inv(alpha**2 * C + sigma**2 * np.eye(3))
+        within = np.linalg.eigvalsh(C @ left).max()
+        furthest = max(np.linalg.norm(left @ (one - other)) for one in means for other in means)
+        expected = a + b * alpha / sigma**2 * (within + furthest**2 / 4)
+        assert np.isclose(teacher.lipschitz(t), expected)
+
+
+def test_large_errors_are_carried_on_as_automatic_differentiation_says():
+    m = random_mixture(3, 2, seed=1)
+    m = GaussianMixture(m.weights, m.means, m.covariances[:1].expand(3, 2, 2).contiguous())
+    teacher = MixtureTeacher(m, cosine(6))
+    exact = teacher.marginal(40, 4)
+    off = exact + torch.linspace(0.1, 2, 40, dtype=exact.dtype)[:, None] * exact.flip(1)
+    found = amplification(teacher, exact, off, 4)
+    start = (off - exact).square().sum().sqrt()
+    for k, i in enumerate((3, 2, 1, 0)):
+        carry = partial(teacher.composite, i=i, j=4)
+        whole = torch.autograd.functional.jacobian(carry, exact)[range(40), :, range(40)]
+        moved = torch.einsum("bij,bj->bi", whole, off - exact)
+        assert np.isclose(found["measured"][k], (carry(off) - carry(exact)).norm() / start)
+        assert np.isclose(found["linearised"][k], moved.norm() / start)
+        assert np.isclose(found["random"][k], (whole.square().sum() / 40 / 2).sqrt())
+    assert not np.allclose(found["measured"], found["linearised"], rtol=0.1)
+
+
+@pytest.mark.parametrize(("components", "d", "width"), [(3, 2, 0.35), (5, 4, 0.8), (2, 1, 0.1)])
+def test_random_mixtures_have_the_promised_moments(components, d, width):
+    m = random_mixture(components, d, seed=4, width=width)
+    mean, covariance = m.moments()
+    assert torch.allclose(mean, torch.zeros(d, dtype=mean.dtype), atol=1e-12)
+    assert np.isclose(covariance.trace() / d, 1)
+    own = torch.einsum("mii->m", m.covariances) / d
+    assert np.isclose(own.mean(), width**2) and len(own.unique()) == components
+
+
+def test_draws_of_another_level_or_seed_are_independent():
+    teacher = MixtureTeacher(random_mixture(3, 2, seed=0), cosine(4))
+    noises = []
+    for t, seed in ((1, 0), (3, 0), (1, 1), (3, 1)):
+        alpha, sigma = cosine(4).alpha[t], cosine(4).sigma[t]
+        x = teacher.mixture.sample(10_000, seed)
+        noises.append((teacher.marginal(10_000, t, seed) - alpha * x).flatten() / sigma)
+    assert np.allclose(np.cov(torch.stack(noises)), np.eye(4), atol=0.04)
+
+
 def test_points_at_a_level_have_its_moments():
     teacher = MixtureTeacher(random_mixture(3, 2, seed=0), cosine(4))
     z = teacher.marginal(100_000, 2)
     x = teacher.mixture.sample(100_000)
     assert torch.allclose(z.T.cov(), 0.5 * x.T.cov() + 0.5 * torch.eye(2), atol=0.02)
     assert abs(z.mean()) < 0.01
-    assert abs(float(x.var(dim=0).mean()) - 1) < 0.02  # random_mixture's promise
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.3])
+def test_modes_on_a_circle_look_the_same_from_each_of_them(turn):
+    modes = modes_on_circle(5, 2.0, 0.09, turn)
+    x, y = modes.means.T.numpy()
+    assert np.allclose(np.hypot(x, y), 2) and np.isclose(np.arctan2(y, x)[0], 2 * np.pi * turn)
+    cos, sin = np.cos(2 * np.pi / 5), np.sin(2 * np.pi / 5)
+    z = modes.sample(50)
+    turned = z @ torch.tensor([[cos, sin], [-sin, cos]], dtype=z.dtype)
+    assert torch.allclose(modes.log_density(z), modes.log_density(turned))
+    assert torch.allclose(modes.covariances, 0.09 * torch.eye(2, dtype=z.dtype))
+    for bad in ((1, 2, 0.1), (3, -1, 0.1), (3, 2, 0), (3, 2, 0.1, np.inf)):
+        with pytest.raises(InputError):
+            modes_on_circle(*bad)
 
 
 def test_bad_levels_and_unequal_covariances_are_refused():

@@ -60,7 +60,8 @@ const Address = (() => {
       return { fault: `${place} is no variance: give numbers from 0 to a million.` };
     }
     const lams = words.map(Number).sort((a, b) => b - a);
-    if (lams[0] < LEAST) return { fault: `The largest is ${lams[0]}: give one of at least ${LEAST}.` };
+    if (lams[0] < LEAST)
+      return { fault: `The largest is ${lams[0]}: give one of at least ${LEAST}.` };
     return { lams };
   }
 

@@ -67,12 +67,31 @@ const Drawing = (() => {
     points.map(([x, y], k) => `${k ? "L" : "M"}${x.toFixed(2)} ${y.toFixed(2)}`).join("");
   const ink = (name) => `color: var(--${name})`;
 
+  /** A path of dots of radius r. */
+  function dots(points, r) {
+    const around = `a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0-${2 * r} 0`;
+    return points.map(([x, y]) => `M${(x - r).toFixed(2)} ${y.toFixed(2)}${around}`).join("");
+  }
+
+  /** The title of an axis, centred at (x, y); of one at the left it reads upwards. */
+  function title(svg, words, x, y, upwards = false) {
+    const place = upwards ? { transform: `translate(${x} ${y}) rotate(-90)` } : { x, y };
+    add(svg, "text", { class: "title", ...place, text: words });
+  }
+
+  /** The axes at the left of the box (x0, y0) – (x1, y1) and below it, and their titles. */
+  function axes(svg, { x0, y0, x1 = RIGHT, y1, drop = 31 }, below, beside) {
+    add(svg, "path", { class: "axis", d: `M${x0} ${y0}V${y1}H${x1}` });
+    title(svg, below, (x0 + x1) / 2, y1 + drop);
+    title(svg, beside, 10, (y0 + y1) / 2, true);
+  }
+
   /** An axis along the bottom at height y: labels and the marks above them. */
-  function bottomAxis(svg, y, title) {
+  function bottomAxis(svg, y, words) {
     add(svg, "path", { class: "axis", d: `M${LEFT} ${y}H${RIGHT}` });
     const marks = add(svg, "path", { class: "axis" });
     const labels = add(svg, "g", { class: "tick" });
-    add(svg, "text", { class: "title", x: (LEFT + RIGHT) / 2, y: y + 31, text: title });
+    title(svg, words, (LEFT + RIGHT) / 2, y + 31);
     return (ticks) => {
       set(marks, { d: ticks.map(([x]) => `M${x.toFixed(2)} ${y}v4`).join("") });
       const named = ticks.filter(([, label]) => label !== "");
@@ -84,8 +103,13 @@ const Drawing = (() => {
     };
   }
 
-  /** Calls `on(x, y)`, in units of the picture, while a button or a finger is down on it. */
-  function draggable(svg, handle, on) {
+  /**
+   * A marker that calls `on(x, y)`, in units of the picture, while a button or a finger is down on
+   * it; returns what moves it.
+   */
+  function draggable(svg, on) {
+    const marker = add(svg, "circle", { class: "marker", r: 8.5 });
+    const handle = add(svg, "circle", { class: "handle", r: 24 });
     const report = (event) => {
       const box = svg.getBoundingClientRect();
       const unit = svg.viewBox.baseVal.width / box.width;
@@ -103,6 +127,9 @@ const Drawing = (() => {
       (event) => svg.hasPointerCapture(event.pointerId) && report(event),
     );
     svg.addEventListener("click", report);
+    return (x, y) => {
+      for (const circle of [marker, handle]) set(circle, { cx: x.toFixed(2), cy: y.toFixed(2) });
+    };
   }
 
   return {
@@ -121,6 +148,9 @@ const Drawing = (() => {
     move,
     line,
     ink,
+    dots,
+    title,
+    axes,
     bottomAxis,
     draggable,
   };

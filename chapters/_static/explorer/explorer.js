@@ -13,7 +13,7 @@ const Explorer = (() => {
   const NAMES = { lam: "λ", T: "T", s: "s", m: "m" };
 
   const $ = (id) => document.getElementById(`x-${id}`);
-  const root = document.getElementById("explorer");
+  const root = $("explorer");
   const { colors, labels, spectra } = JSON.parse($("json").textContent);
   const names = Object.keys(spectra);
 
@@ -21,7 +21,6 @@ const Explorer = (() => {
   let frame = 0;
   let resting = 0;
   let shown; // what the last update has computed
-  let took = 0; // milliseconds of script that it took
   let pasting = false; // the reader's own numbers are asked for
   let touched = false; // the state is no longer that of the address
 
@@ -132,7 +131,6 @@ const Explorer = (() => {
     state.view === "one" ? Words.one(state, shown, labels) : Words.spectrum(state, shown);
 
   function update() {
-    const begin = performance.now();
     const one = state.view === "one";
     frame = 0;
     for (const part of root.querySelectorAll("[data-view]"))
@@ -144,7 +142,6 @@ const Explorer = (() => {
     else drawSpectrum();
     $("summary").textContent = words();
     if (root.querySelector("details").open) showTable();
-    took = performance.now() - begin;
     if (more) frame ||= requestAnimationFrame(update);
   }
 
@@ -338,9 +335,6 @@ const Explorer = (() => {
     },
     get shown() {
       return shown;
-    },
-    get took() {
-      return took;
     },
   };
 })();

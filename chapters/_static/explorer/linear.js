@@ -178,8 +178,6 @@ const Linear = (() => {
   return {
     STRATEGIES,
     cosine,
-    stepOperators,
-    residuals,
     merge,
     product,
     problem,

@@ -8,7 +8,7 @@
 
 const Panels = (() => {
   const { LEFT, RIGHT, clamp, scale, placeOfLam, lamAtPlace, text, power, range } = Drawing;
-  const { set, add, fill, move, line, ink, bottomAxis, draggable } = Drawing;
+  const { set, add, fill, move, line, ink, dots, title, axes, bottomAxis, draggable } = Drawing;
   const SHAPES = {
     // as in plots.losses
     vanilla: "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z",
@@ -26,14 +26,10 @@ const Panels = (() => {
     const arc = add(svg, "path", { class: "muted" });
     const drops = add(svg, "path", { class: "muted dashed" });
     const teacher = add(svg, "path", { class: "stroke", style: ink("teacher") });
-    const dots = add(svg, "path", { style: ink("teacher") });
+    const states = add(svg, "path", { style: ink("teacher") });
     add(svg, "path", { class: "axis", d: `M${origin} 6V${ground}H${RIGHT}` });
-    add(svg, "text", { class: "title", x: (origin + RIGHT) / 2, y: 218, text: "signal α√λ" });
-    add(svg, "text", {
-      class: "title",
-      transform: `translate(12 ${ground / 2}) rotate(-90)`,
-      text: "noise σ",
-    });
+    title(svg, "signal α√λ", (origin + RIGHT) / 2, ground + 33);
+    title(svg, "noise σ", 12, ground / 2, true);
     const labels = add(svg, "g", { class: "tick" });
     const note = add(svg, "text", { class: "note", x: RIGHT, y: 16 });
     return ({ given, schedule }) => {
@@ -66,14 +62,7 @@ const Panels = (() => {
                 .join(""),
       });
       set(teacher, { d: line(points) });
-      set(dots, {
-        d: points
-          .map(
-            ([x, y]) =>
-              `M${(x - 2.2).toFixed(2)} ${y.toFixed(2)}a2.2 2.2 0 1 0 4.4 0a2.2 2.2 0 1 0-4.4 0`,
-          )
-          .join(""),
-      });
+      set(states, { d: dots(points, 2.2) });
       const [end] = at([root, 0]);
       const [, top] = at([0, 1]);
       fill(labels, "text", [
@@ -99,12 +88,7 @@ const Panels = (() => {
     const curves = add(svg, "g", { class: "stroke thin" });
     const levels = add(svg, "path", { class: "axis" });
     const labels = add(svg, "g", { class: "tick" });
-    add(svg, "text", {
-      class: "title",
-      x: 180,
-      y: ground + 32,
-      text: "level t (0 clean, T noise)",
-    });
+    title(svg, "level t (0 clean, T noise)", 180, ground + 32);
     return ({ plan, name, T }) => {
       const at = x(T);
       const found = Linear.merges(plan);
@@ -134,7 +118,7 @@ const Panels = (() => {
   }
 
   /** Rows of [name, label, error, text] on a logarithmic axis that begins at 10^`first`. */
-  function errors(svg, title, first) {
+  function errors(svg, words, first) {
     const least = 10 ** first;
     const most = 10;
     const at = scale(least, most, LEFT, RIGHT, Math.log10);
@@ -143,7 +127,7 @@ const Panels = (() => {
     bottomAxis(
       svg,
       bottom,
-      title,
+      words,
     )(range(first, 1).map((k) => [at(10 ** k), k % every ? "" : power(k)]));
     const bars = add(svg, "g", { class: "stroke" });
     const marks = add(svg, "g");
@@ -245,7 +229,8 @@ const Panels = (() => {
     const van = area("vanilla", "sure");
     const borders = add(svg, "path", { class: "muted dashed" });
     const names = add(svg, "g", { class: "tick" });
-    add(svg, "path", { class: "axis", d: `M${x0} ${y0}V${y1}H${x1}` });
+    const below = "variance λ (log scale, stretched about 1.2)";
+    axes(svg, { x0, y0, x1, y1, drop: 33 }, below, "training time s");
     const ticks = add(svg, "g", { class: "tick" });
     const labelled = [0.01, 0.1, 0.5, 1, 1.2, 1.5, 2, 5, 100];
     const others = [0.03, 0.2, 0.8, 1.1, 1.3, 1.4, 3, 10, 30];
@@ -264,21 +249,8 @@ const Panels = (() => {
         .map((lam, k) => `M${x(lam).toFixed(2)} ${y1}v${k < labelled.length ? 5 : 3}`)
         .join(""),
     });
-    add(svg, "text", {
-      class: "title",
-      x: (x0 + x1) / 2,
-      y: y1 + 33,
-      text: "variance λ (log scale, stretched about 1.2)",
-    });
-    add(svg, "text", {
-      class: "title",
-      transform: `translate(10 ${(y0 + y1) / 2}) rotate(-90)`,
-      text: "training time s",
-    });
     const cross = add(svg, "path", { class: "muted" });
-    const marker = add(svg, "circle", { class: "marker", r: 8.5 });
-    const handle = add(svg, "circle", { class: "handle", r: 24 });
-    draggable(svg, handle, (px, py) => {
+    const place = draggable(svg, (px, py) => {
       const s = Math.exp(scale(y1, y0, Math.log(0.01), Math.log(10))(clamp(py, y0, y1)));
       on(lamAtPlace(clamp((px - x0) / (x1 - x0), 0, 1)), s);
     });
@@ -315,7 +287,7 @@ const Panels = (() => {
       );
       const [px, py] = [x(lam), y(clamp(s, 0.01, 10))];
       set(cross, { d: `M${px} ${y0}V${y1}M${x0} ${py}H${x1}` });
-      for (const circle of [marker, handle]) set(circle, { cx: px.toFixed(2), cy: py.toFixed(2) });
+      place(px, py);
     };
   }
 
@@ -325,21 +297,10 @@ const Panels = (() => {
     const y0 = 10;
     const y1 = 186;
     const bands = add(svg, "g");
-    add(svg, "path", { class: "axis", d: `M${x0} ${y0}V${y1}H${RIGHT}` });
-    const dots = add(svg, "path", { style: ink("data") });
+    axes(svg, { x0, y0, y1 }, "principal axis, by rank (log scale)", "variance λ");
+    const points = add(svg, "path", { style: ink("data") });
     const ticks = add(svg, "g", { class: "tick" });
     const names = add(svg, "g", { class: "faded" });
-    add(svg, "text", {
-      class: "title",
-      x: (x0 + RIGHT) / 2,
-      y: y1 + 31,
-      text: "principal axis, by rank (log scale)",
-    });
-    add(svg, "text", {
-      class: "title",
-      transform: `translate(10 ${(y0 + y1) / 2}) rotate(-90)`,
-      text: "variance λ",
-    });
     return ({ lams, boundaries }) => {
       const shown = lams.filter((lam) => lam > 0);
       const least = Math.max(shown.at(-1) ?? 1, 1e-9);
@@ -352,15 +313,8 @@ const Panels = (() => {
         { class: "sure", style: ink("sequential_boot"), d: `M${x0} ${boot}H${RIGHT}V${y1}H${x0}z` },
         { class: "sure", style: ink("vanilla"), d: `M${x0} ${y0}H${RIGHT}V${van}H${x0}z` },
       ]);
-      set(dots, {
-        d: shown
-          .map((lam, k) => [x(k + 1), y(Math.max(lam, 1e-9))])
-          .map(
-            ([px, py]) =>
-              `M${(px - 2.5).toFixed(2)} ${py.toFixed(2)}a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0`,
-          )
-          .join(""),
-      });
+      const places = shown.map((lam, k) => [x(k + 1), y(Math.max(lam, 1e-9))]);
+      set(points, { d: dots(places, 2.5) });
       const every = Math.ceil((top - bottom) / 5);
       const ranks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
       fill(ticks, "text", [
@@ -380,31 +334,18 @@ const Panels = (() => {
 
   /** The loss of one jump, then BOOT over the level m where it lands; `on(m)` when dragged. */
   function jumps(svg, on) {
-    const x0 = 46;
+    const x0 = 58;
     const y0 = 12;
     const y1 = 186;
     let last = 0; // the largest m
     const others = add(svg, "g", { class: "dashed" });
     const names = add(svg, "g", { class: "faded" });
-    add(svg, "path", { class: "axis", d: `M${x0} ${y0}V${y1}H${RIGHT}` });
+    axes(svg, { x0, y0, y1 }, "level m where the jump lands", "loss (log scale)");
     const ticks = add(svg, "g", { class: "tick" });
     const curve = add(svg, "path", { class: "stroke", style: ink("data") });
     const ends = add(svg, "g");
     const cross = add(svg, "path", { class: "muted" });
-    const marker = add(svg, "circle", { class: "marker", r: 8.5 });
-    const handle = add(svg, "circle", { class: "handle", r: 24 });
-    add(svg, "text", {
-      class: "title",
-      x: (x0 + RIGHT) / 2,
-      y: y1 + 31,
-      text: "level m where the jump lands",
-    });
-    add(svg, "text", {
-      class: "title",
-      transform: `translate(10 ${(y0 + y1) / 2}) rotate(-90)`,
-      text: "loss (log scale)",
-    });
-    draggable(svg, handle, (px) =>
+    const place = draggable(svg, (px) =>
       on(Math.round(clamp(scale(x0 + 8, RIGHT - 8, 0, last)(px), 0, last))),
     );
     return ({ losses, m, best, strategies, labels }) => {
@@ -415,7 +356,7 @@ const Panels = (() => {
       const low = Math.min(...all) / 1.3;
       const high = Math.max(...all) * 1.3;
       const x = scale(0, Math.max(last, 1), x0 + 8, RIGHT - 8);
-      const y = scale(low, high, y1, y0, Math.log);
+      const y = scale(low, high, y1, y0 + 14, Math.log); // room for a name above
       const at = (k) => [x(k), y(Math.max(losses[k], 1e-15))];
       const flat = ["progressive", "sequential_consistency"];
       const height = flat.map((name) => y(Math.max(strategies[name], 1e-15)));
@@ -433,7 +374,7 @@ const Panels = (() => {
         "text",
         flat.map((name, k) => ({
           x: RIGHT - 4,
-          y: (height[k] + (height[k] < 24 ? 14 : -5)).toFixed(2),
+          y: (height[k] + (height[k] > height[1 - k] ? 13 : -5)).toFixed(2), // not between the two
           "text-anchor": "end",
           text: labels[name],
         })),
@@ -449,8 +390,7 @@ const Panels = (() => {
         ].map(([name, k]) => ({ style: ink(name), d: SHAPES[name], transform: move(...at(k)) })),
       );
       set(cross, { d: `M${x(m)} ${y0}V${y1}` });
-      const [px, py] = at(m);
-      for (const circle of [marker, handle]) set(circle, { cx: px.toFixed(2), cy: py.toFixed(2) });
+      place(...at(m));
       let decades = range(Math.ceil(Math.log10(low)), Math.floor(Math.log10(high))).map(
         (k) => 10 ** k,
       );
@@ -462,7 +402,7 @@ const Panels = (() => {
           .filter((_, k) => k % every === 0)
           .map((value) => ({
             class: "end",
-            x: 42,
+            x: x0 - 5,
             y: (y(value) + 4).toFixed(2),
             text: `${text(100 * value, 2)}%`,
           })),

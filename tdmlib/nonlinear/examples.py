@@ -1,4 +1,4 @@
-"""Mixtures at random, as data to try things on."""
+"""Mixtures as data to try things on: at random, and on a circle."""
 
 import numpy as np
 import torch
@@ -25,3 +25,18 @@ def random_mixture(components: int, d: int, seed: int, width: float = 0.35) -> G
     means *= np.sqrt((1 - width**2) * d * M / np.square(means).sum())
     covariances *= width**2 * d * M / np.trace(covariances, axis1=1, axis2=2).sum()
     return GaussianMixture(*map(torch.from_numpy, (np.ones(M), means, covariances)))
+
+
+def modes_on_circle(
+    components: int, radius: float, variance: float, turn: float = 0.0
+) -> GaussianMixture:
+    """Round modes of equal weight at equal distances on a circle about 0, in torch; d = 2.
+
+    The first lies at the angle 2π · `turn`. Raises InputError for fewer than two components, a
+    negative radius, a variance that is not positive, or a turn that is not finite.
+    """
+    M = check_number("components", components, 2, whole=True)
+    radius = check_number("radius", radius, 0)
+    angle = 2 * np.pi * (np.arange(M) / M + check_number("turn", turn))
+    means = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return GaussianMixture.round_modes(torch.from_numpy(means), variance)
