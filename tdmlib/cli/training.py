@@ -125,7 +125,7 @@ class TdmCLI(LightningCLI):
         if before != signal.SIG_IGN:  # as for a job in the background
             signal.signal(signal.SIGINT, stop.ask)
         try:
-            self.trainer.fit(model, **kwargs)
+            self.trainer.fit(model, **kwargs | {"weights_only": True})
         except SystemExit:  # what Lightning makes of Ctrl-C
             if not self.trainer.interrupted:
                 raise

@@ -4,15 +4,14 @@ Score distillation draws its random numbers for the whole batch and each process
 the run does not depend on their number. A teacher is trained in one process.
 """
 
-from collections.abc import Callable
-from copy import deepcopy
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from tdmlib.denoisers import FromV, Guided
+from tdmlib.distill.method import ScoreMethod
 from tdmlib.distill.repeatable import (
     NetworkTraining,
     OptimizerFactory,
@@ -27,26 +26,6 @@ from tdmlib.resources import find
 from tdmlib.schedules import Schedule, cosine
 
 
-@runtime_checkable
-class ScoreMethod(Protocol):
-    """What a score distillation method offers, `tdm.TDM` for one: draws, a rollout, two losses."""
-
-    def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator):
-        """What the rollouts of a batch begin with; `start[rows]` is a process's share."""
-
-    def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator):
-        """What diffuses the ends of the rollouts; `renoise[rows]` is a process's share."""
-
-    def rollout(self, student, start, cond=None):
-        """The student's samples, with a gradient; whatever the two losses need of them."""
-
-    def student_objective(self, teacher, fake, rollout, renoise, cond=None):
-        """The student's loss (B,) and a dict of logs."""
-
-    def fake_objective(self, fake, rollout, renoise, cond=None):
-        """The fake score's loss (B,) and a dict of logs."""
-
-
 class ScoreDistillation(RepeatableTraining):
     """Train a few-step student against a frozen teacher, with a fake score that tracks it.
 
@@ -55,7 +34,10 @@ class ScoreDistillation(RepeatableTraining):
     teacher : weights file of the teacher; student and fake score start as copies of it.
     method : makes the method from the teacher's schedule, e.g. `tdm.TDM` with its choices.
     student_optimizer, fake_optimizer : make an optimizer from parameters.
-    batch_size : samples an update, over all processes together.
+    batch_size : samples an update, over all processes and parts together.
+    accumulate : a process takes its share of the batch in so many parts, one after the other: the
+        memory of one part, and the update of all. With two or more the student's rollouts are made
+        twice, for the fake score and for the student, so that no two graphs are held.
     updates_per_epoch : an epoch is this many updates; checkpoints and curves count epochs.
     fake_updates : updates of the fake score before each of the student.
     guidance : classifier-free guidance of the teacher.
@@ -74,6 +56,7 @@ class ScoreDistillation(RepeatableTraining):
         student_optimizer: OptimizerFactory,
         fake_optimizer: OptimizerFactory,
         batch_size: int = 256,
+        accumulate: int = 1,
         updates_per_epoch: int = 50,
         fake_updates: int = 1,
         guidance: float = 1.0,
@@ -86,16 +69,22 @@ class ScoreDistillation(RepeatableTraining):
         original = load_denoiser(find("data", teacher))
         super().__init__(seed, ema, warmup, last_rate)
         self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
+        self.accumulate = check_number("accumulate", accumulate, 1, whole=True)
         self.updates_per_epoch = check_number("updates_per_epoch", updates_per_epoch, 1, whole=True)
         self.fake_updates = check_number("fake_updates", fake_updates, 1, whole=True)
         self.clip = clip if clip is None else check_number("clip", clip, 0)
         self.automatic_optimization = False
-        self.student = original.requires_grad_(True)  # in evaluation mode: no dropout
-        self.fake = deepcopy(original)
-        self.average = AveragedModel(original, multi_avg_fn=warm_average(ema))
-        self.teacher = Guided(deepcopy(original), guidance).requires_grad_(False)
-        self.average.requires_grad_(False)
         self.method = method(original.schedule)
+        if guidance != 1 and self.method.aware("student")["guidance"]:
+            raise InputError(f"guidance = {guidance:g}: the method draws its own, leave it at 1")
+        self.student, self.fake = (
+            _told(original, self.method.aware(name)) for name in ("student", "fake")
+        )  # in evaluation mode: no dropout
+        self.average = AveragedModel(self.student, multi_avg_fn=warm_average(ema))
+        self.teacher = Guided(original, guidance).requires_grad_(False)
+        self.average.requires_grad_(False)
+        self.asked = 0
+        self.teacher.denoiser.register_forward_hook(self._count)
         self.shape, self.classes = original.network.shape, original.network.classes
         self.student_optimizer = check_optimizer("student_optimizer", student_optimizer)
         self.fake_optimizer = check_optimizer("fake_optimizer", fake_optimizer)
@@ -112,45 +101,86 @@ class ScoreDistillation(RepeatableTraining):
         return optimizers, [self.rate(optimizer) for optimizer in optimizers]
 
     def on_train_start(self) -> None:
-        if self.batch_size % self.trainer.world_size:
+        parts = self.trainer.world_size * self.accumulate
+        if self.batch_size % parts:
             raise InputError(
-                f"batch_size = {self.batch_size} does not split into {self.trainer.world_size} "
-                "processes; take a multiple"
+                f"batch_size = {self.batch_size} does not split into {parts} (processes times "
+                "accumulate); take a multiple"
             )
+        if not isinstance(self.trainer.train_dataloader, range):
+            raise InputError("score distillation takes no data: leave out data")
+        if self.trainer.precision == "16-mixed":
+            raise InputError("precision = 16-mixed: take bf16-mixed, whose gradients need no scale")
 
-    def training_step(self, batch, _):
+    def training_step(self, batch: int, _):
+        """One update: the fake score learns the student's samples, then the student follows."""
         student_optimizer, fake_optimizer = self.optimizers()
-        generator, B = self.generator(), self.batch_size
-        share = B // self.trainer.world_size
-        rows = slice(self.global_rank * share, (self.global_rank + 1) * share)
+        generator, B, self.asked = self.generator(), self.batch_size, 0
+        size = B // self.trainer.world_size // self.accumulate
+        first = self.global_rank * self.accumulate
+        parts = [slice(n * size, (n + 1) * size) for n in range(first, first + self.accumulate)]
+        cond = torch.randint(self.classes, (B,), generator=generator, device=self.device)
+        start = self.method.start(B, self.shape, generator)
 
-        cond = torch.randint(self.classes, (B,), generator=generator, device=self.device)[rows]
-        start = self.method.start(B, self.shape, generator)[rows]
-        rollout = self.method.rollout(self.student, start, cond)
+        def rollout(rows):
+            return self.method.rollout(self.student, start[rows], cond[rows])
+
+        with torch.set_grad_enabled(self.accumulate == 1):
+            rollouts = [rollout(rows) for rows in parts]
         for _ in range(self.fake_updates):
-            renoise = self.method.renoise(B, self.shape, generator)[rows]
-            loss, fake_logs = self.method.fake_objective(self.fake, rollout, renoise, cond)
-            self.descend(fake_optimizer, self.watch(loss, "the fake score's loss"))
-        renoise = self.method.renoise(B, self.shape, generator)[rows]
-        loss, logs = self.method.student_objective(self.teacher, self.fake, rollout, renoise, cond)
-        self.descend(student_optimizer, self.watch(loss, "the student's loss"))
+            renoise = self.method.renoise(B, self.shape, generator)
+            fake_logs = self.descend(fake_optimizer, "the fake score's loss", (
+                self.method.fake_objective(self.fake, known, renoise[rows], cond[rows])
+                for known, rows in zip(rollouts, parts, strict=True)
+            ))  # fmt: skip
+        renoise = self.method.renoise(B, self.shape, generator)
+        logs = self.descend(student_optimizer, "the student's loss", (
+            self.method.student_objective(
+                self.teacher, self.fake, known if self.accumulate == 1 else rollout(rows),
+                renoise[rows], cond[rows],
+            )
+            for known, rows in zip(rollouts, parts, strict=True)
+        ))  # fmt: skip
 
         self.average.update_parameters(self.student)
         for rate in self.lr_schedulers():
             rate.step()
         self.update += 1
-        for name, value in {**logs, **fake_logs}.items():  # one on the bar, which is one line
-            self.log(name, value.mean(), prog_bar=name == "student_loss", on_step=True)
+        logs |= fake_logs | {"teacher_calls": self.calls}
+        for name, value in logs.items():  # one on the bar, which is one line
+            self.log(name, value, prog_bar=name == "student_loss", on_step=True, sync_dist=True)
 
-    def descend(self, optimizer, loss: Tensor) -> None:
+    def descend(self, optimizer, name: str, objectives: Iterable[tuple[Tensor, dict]]) -> dict:
+        """One update by the mean loss of the parts, each differentiated before the next is made."""
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        means = []
+        for loss, logs in objectives:
+            self.manual_backward(loss.mean() / self.accumulate)
+            means.append({name: loss.detach()} | logs)
+        means = {key: torch.stack([m[key].mean() for m in means]).mean() for key in means[0]}
+        self.watch(means.pop(name), name)
         if self.clip is not None:
             self.clip_gradients(optimizer, self.clip, "norm")
         optimizer.step()
+        return means
+
+    def _count(self, module, inputs, output) -> None:
+        self.asked += len(output)
+
+    @property
+    def calls(self) -> float:
+        """Teacher evaluations in the last update, for each of its samples."""
+        return self.asked / (self.batch_size // self.trainer.world_size)
 
     def on_train_end(self) -> None:
         self.save_average("student", levels=list(self.method.grid))
+        if self.trainer.is_global_zero and self.trainer.loggers:
+            print(f"an update took no data, and {self.calls:g} teacher evaluations a sample")
+
+
+def _told(denoiser, settings: dict):
+    """A copy of a denoiser whose network is told more."""
+    return type(denoiser)(denoiser.network.aware(**settings), denoiser.schedule).eval()
 
 
 class DenoiserTraining(NetworkTraining):

@@ -7,11 +7,12 @@ from tdmlib.datasets.digits import CLASSES, digits
 from tdmlib.errors import check_number
 from tdmlib.metrics.classifier import features_and_classes
 from tdmlib.metrics.frechet import frechet_distance
-from tdmlib.sampling import sample
 
 
 class DigitsMonitor(Callback):
-    """Log the averaged student's Fréchet distance to all digits.
+    """Log the averaged student's Fréchet distance to all digits, for each K that it learns.
+
+    A student that learns guidance is sampled at the lowest.
 
     Parameters
     ----------
@@ -27,15 +28,19 @@ class DigitsMonitor(Callback):
         train, test = digits()
         self.reference = features_and_classes(torch.cat([train.images, test.images]))[0]
 
-    @torch.no_grad()
-    def measure(self, module) -> float:
-        student, grid = module.average.module, module.method.grid
+    def measure(self, module, steps: int | None = None) -> float:
+        """The distance at K = `steps`; None is the most that the student learns."""
+        student, method = module.average.module, module.method
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(self.count, *module.shape, generator=generator).to(module.device)
         cond = torch.arange(self.count, device=module.device) % CLASSES
-        images = sample(student, noise, list(grid), student.schedule, cond)
+        guidance = method.guidance and method.guidance[0]
+        images = method.sample(student, noise, cond, steps, guidance)
         return frechet_distance(features_and_classes(images.cpu())[0], self.reference)
 
     def on_train_epoch_end(self, trainer, module):
         if (trainer.current_epoch + 1) % self.every == 0 and trainer.is_global_zero:
-            module.log("frechet", self.measure(module), prog_bar=True, rank_zero_only=True)
+            for steps in module.method.counts or (None,):
+                name = "frechet" if steps is None else f"frechet_{steps}"
+                value = self.measure(module, steps)
+                module.log(name, value, prog_bar=True, rank_zero_only=True)

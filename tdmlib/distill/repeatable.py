@@ -100,12 +100,21 @@ class RepeatableTraining(LightningModule):
     def watch(self, loss: Tensor, name: str) -> Tensor:
         """The mean loss, or an end to the run where it is no longer a number."""
         loss = loss.mean()
-        if not torch.isfinite(loss):
+        self._check_finite(name, loss)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """The same for a gradient, before it reaches the weights."""
+        groups = (group["params"] for group in optimizer.param_groups)
+        gradients = [p.grad for group in groups for p in group if p.grad is not None]
+        self._check_finite("the gradient's norm", nn.utils.get_total_norm(gradients))
+
+    def _check_finite(self, name: str, value: Tensor) -> None:
+        if not torch.isfinite(value):
             raise InputError(
-                f"{name} is {loss.item()} at update {int(self.update)}; start anew with a lower "
+                f"{name} is {value.item()} at update {int(self.update)}; start anew with a lower "
                 "learning rate (the last checkpoint is intact)"
             )
-        return loss
 
     def save_average(self, name: str, **notes) -> None:
         """Write the averaged network beside the logs; a trainer without a logger writes nothing."""

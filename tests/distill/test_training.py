@@ -1,0 +1,197 @@
+"""Score distillation at work: parts, processes, precision, what stops it, what it takes."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from tdmlib.denoisers import Condition, FromV
+from tdmlib.distill.lit import ScoreDistillation
+from tdmlib.distill.tdm import TDM
+from tdmlib.errors import InputError
+from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
+from tdmlib.sampling import sample
+from tdmlib.schedules import cosine
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    torch.manual_seed(0)
+    network = ResidualMLP((1, 4, 4), T=40, classes=10, width=16, blocks=1)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return save_denoiser(tmp_path / "teacher.safetensors", FromV(network, cosine(40)))
+
+
+def sgd(parameters):  # Adam would blow rounding errors up where a gradient is almost zero
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def module(teacher, method=TDM, *, choices=None, optimizer=sgd, **settings):
+    settings = dict(batch_size=16, updates_per_epoch=3, warmup=1, ema=0.5) | settings
+    return ScoreDistillation(
+        str(teacher), lambda schedule: method(schedule, **choices or {}), optimizer, optimizer,
+        **settings,
+    )  # fmt: skip
+
+
+def train(lit, data=None, **settings):
+    quiet = dict(logger=False, enable_checkpointing=False, max_epochs=1)
+    trainer = Trainer(
+        accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
+        **quiet | settings,
+    )  # fmt: skip
+    trainer.fit(lit, data)
+    return lit
+
+
+def distance(one, other):
+    """The largest difference of two modules' states, and how far the first has come."""
+    states = one.state_dict(), other.state_dict()
+    gaps = [(states[0][k] - states[1][k]).abs().max() for k in states[0]]
+    return float(torch.stack([g.float() for g in gaps]).max())
+
+
+UNIFY = {"counts": (1, 2, 4), "guidance": (1, 3), "landing": "random"}
+
+
+@pytest.mark.parametrize("choices", [None, UNIFY])
+@pytest.mark.parametrize("parts", [2, 8])
+def test_parts_of_a_batch_are_the_whole(teacher, choices, parts):
+    settings = dict(choices=choices, fake_updates=2)
+    whole, start = train(module(teacher, **settings)), module(teacher, **settings)
+    pieces = train(module(teacher, accumulate=parts, **settings))
+    assert distance(whole, pieces) < 1e-6 < 1e-3 < distance(whole, start)
+    assert whole.calls == pieces.calls == (1 if choices is None else 2)
+
+
+class Kept:
+    """A tensor that autograd holds; the class counts the numbers held now and at most."""
+
+    now = most = 0
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        Kept.now += tensor.numel()
+        Kept.most = max(Kept.most, Kept.now)
+
+    def __del__(self):
+        Kept.now -= self.tensor.numel()
+
+
+def test_parts_hold_one_graph_at_a_time(teacher):
+    most = {}
+    for parts in (1, 4):
+        Kept.now = Kept.most = 0
+        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+            train(module(teacher, accumulate=parts, batch_size=512))
+        most[parts] = Kept.most
+    assert most[4] < 0.4 * most[1]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_are_one(teacher, accumulate):
+    settings = dict(choices=UNIFY, fake_updates=2, accumulate=accumulate)
+    one, start = train(module(teacher, **settings)), module(teacher, **settings)
+    strategy = "ddp_fork_find_unused_parameters_true"
+    two = train(module(teacher, **settings), devices=2, strategy=strategy)
+    assert int(two.update) == 3
+    assert distance(one, two) < 1e-6 < 1e-3 < distance(one, start)
+
+
+def test_a_batch_that_does_not_split_is_refused(teacher):
+    with pytest.raises(InputError, match="batch_size = 16 does not split into 3"):
+        train(module(teacher, accumulate=3))
+
+
+def test_mixed_precision_goes_the_same_way(teacher):
+    seen = set()
+    runs = []
+    for precision in ("32-true", "bf16-mixed"):
+        lit = module(teacher, choices=UNIFY, batch_size=64)
+        lit.student.network.first.register_forward_hook(lambda *args: seen.add(args[2].dtype))
+        before = torch.nn.utils.parameters_to_vector(lit.student.parameters()).detach().clone()
+        train(lit, precision=precision)
+        after = torch.nn.utils.parameters_to_vector(lit.student.parameters()).detach()
+        assert after.dtype == torch.float32
+        runs.append(after - before)
+    assert seen == {torch.float32, torch.bfloat16}
+    assert torch.cosine_similarity(*runs, dim=0) > 0.97
+
+
+def test_half_precision_that_needs_scaled_gradients_is_refused(teacher):
+    lit = module(teacher)  # on a CPU lightning takes bf16 where 16 is asked for
+    lit._trainer = SimpleNamespace(world_size=1, train_dataloader=range(3), precision="16-mixed")
+    with pytest.raises(InputError, match="take bf16-mixed"):
+        lit.on_train_start()
+
+
+@dataclass(frozen=True)
+class Breaking(TDM):
+    """Breaks in the fourth update: its loss, or its gradient alone."""
+
+    what: str = "loss"
+
+    def student_objective(self, teacher, fake, rollout, renoise, cond=None):
+        loss, logs = super().student_objective(teacher, fake, rollout, renoise, cond)
+        CALLS.append(1)
+        if len(CALLS) > 3:
+            x = rollout.x_hat.sum()
+            loss = loss * float("nan") if self.what == "loss" else loss + (0 * x).abs().sqrt()
+        return loss, logs
+
+
+CALLS = []
+
+
+@pytest.mark.parametrize(
+    ("what", "says"), [("loss", "the student's loss is nan"), ("gradient", "the gradient's norm")]
+)
+def test_what_is_no_number_stops_before_the_weights(tmp_path, teacher, what, says):
+    CALLS.clear()
+    lit = module(teacher, Breaking, choices={"what": what}, updates_per_epoch=3)
+    keep = ModelCheckpoint(tmp_path / "run", filename="last", enable_version_counter=False)
+    with pytest.raises(InputError, match=f"{says}.* at update 3; .* checkpoint is intact"):
+        train(lit, max_epochs=2, enable_checkpointing=True, callbacks=[keep])
+    kept = torch.load(tmp_path / "run/last.ckpt", weights_only=True)["state_dict"]
+    assert int(kept["update"]) == 3
+    for key, value in lit.state_dict().items():
+        assert torch.isfinite(value).all()
+        if key.startswith(("student.", "average.")):  # untouched since
+            assert torch.equal(value, kept[key])
+
+
+def test_no_data_enter_and_the_teacher_is_counted(tmp_path, teacher, capsys):
+    with pytest.raises(InputError, match="takes no data"):
+        train(module(teacher), data=torch.utils.data.DataLoader([torch.zeros(1)] * 3))
+    for guidance, calls in ((1.0, 1), (2.5, 2)):
+        lit = module(teacher, guidance=guidance, fake_updates=2, accumulate=2)
+        train(lit, logger=CSVLogger(tmp_path), log_every_n_steps=1)
+        lines = (tmp_path / f"lightning_logs/version_{calls - 1}/metrics.csv").read_text()
+        column = lines.splitlines()[0].split(",").index("teacher_calls")
+        assert [float(line.split(",")[column]) for line in lines.splitlines()[1:]] == [calls] * 3
+        assert f"no data, and {calls} teacher evaluations a sample" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"guidance = 2.5: the method draws its own"):
+        module(teacher, choices=UNIFY, guidance=2.5)
+
+
+def test_one_student_of_several_step_counts_is_saved_with_them(tmp_path, teacher):
+    lit = train(module(teacher, choices=UNIFY, warmup=1), logger=CSVLogger(tmp_path))
+    student = load_denoiser(f"{lit.trainer.log_dir}/student.safetensors")
+    assert student.network.counts == [1, 2, 4] and student.network.guidance == [1, 3]
+    assert lit.fake.network.counts == [1, 2, 4] and lit.teacher.denoiser.network.counts is None
+    noise, label = torch.randn(6, 1, 4, 4), torch.arange(6)
+    made = []
+    for K in (1, 2, 4):
+        with torch.no_grad():
+            x = sample(student, noise, K, student.schedule, Condition(label, K, 2.0))
+        ours = lit.method.sample(lit.average.module, noise, label, K, 2.0)
+        assert torch.allclose(x, ours, atol=1e-6)
+        made.append(x)
+    assert not torch.allclose(made[0], made[1]) and not torch.allclose(made[1], made[2])
+    blind = module(teacher, choices=UNIFY | {"steps_aware": "student"})
+    assert blind.student.network.counts and blind.fake.network.counts is None
