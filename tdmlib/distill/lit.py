@@ -179,7 +179,7 @@ class ScoreDistillation(RepeatableTraining):
     def on_train_end(self) -> None:
         self.save_average("student", levels=list(self.method.grid))
         if self.trainer.is_global_zero and self.trainer.loggers:
-            print(f"an update took no data, and {self.calls:g} teacher evaluations a sample")
+            print(f"data read: none; teacher evaluations: {self.calls:g} a sample and update")
 
 
 def _denoiser(given: str | Denoiser) -> Denoiser:

@@ -42,5 +42,6 @@ class DigitsMonitor(Callback):
         if (trainer.current_epoch + 1) % self.every == 0 and trainer.is_global_zero:
             for steps in module.method.counts or (None,):
                 name = "frechet" if steps is None else f"frechet_{steps}"
+                last = steps in (None, module.method.counts and module.method.counts[-1])
                 value = self.measure(module, steps)
-                module.log(name, value, prog_bar=True, rank_zero_only=True)
+                module.log(name, value, prog_bar=last, rank_zero_only=True)

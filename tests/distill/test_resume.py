@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from tdmlib.cli import main
 from tdmlib.denoisers import FromV
-from tdmlib.models import ResidualMLP, save_denoiser
+from tdmlib.errors import InputError
+from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
 from tdmlib.schedules import cosine
 
 SMALL = {"batch_size": 16, "updates_per_epoch": 5}
@@ -86,7 +87,8 @@ def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(tmp_path, teacher
 def finished(tmp_path_factory, teacher):
     """The folder of a run of one epoch."""
     folder = tmp_path_factory.mktemp("finished")
-    finish(start(folder, teacher, "--trainer.max_epochs=1"))
+    out = finish(start(folder, teacher, "--trainer.max_epochs=1"))
+    assert "data read: none; teacher evaluations: 1 a sample and update" in out
     return folder
 
 
@@ -164,6 +166,34 @@ def test_stopping_before_the_first_checkpoint_says_so(tmp_path, teacher):
     os.kill(victim.pid, signal.SIGINT)
     out, _ = victim.communicate(timeout=60)
     assert victim.returncode == 130 and "there is no checkpoint yet" in out
+
+
+class Code:
+    """Unpickled with trust, it would make a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("where", ["state_dict", "optimizer_states", "whole"])
+def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(
+    finished, teacher, tmp_path, monkeypatch, capfd, where
+):
+    checkpoint = torch.load(finished / "runs/digits_tdm/last.ckpt", weights_only=True)
+    code = Code(tmp_path / "made")
+    torch.save(code if where == "whole" else checkpoint | {where: code}, tmp_path / "evil.ckpt")
+    monkeypatch.chdir(tmp_path)
+    command = arguments(teacher, f"--ckpt_path={tmp_path / 'evil.ckpt'}", epochs=1)
+    for extra in ((), ("--weights_only=false",)):
+        refused(capfd, "is cut short or no checkpoint", *command, *extra)
+    with pytest.raises(InputError, match="not a safetensors file"):
+        load_denoiser(tmp_path / "evil.ckpt")
+    assert not (tmp_path / "made").exists()
+    torch.load(tmp_path / "evil.ckpt", weights_only=False)  # it would have
+    assert (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", "first half"])

@@ -81,6 +81,7 @@ def test_rollout_loss_and_sampler_share_every_level(choice, seed):
     method = TDM(SCHEDULE, **choice)
     start = method.start(30, (2,), generator(seed))
     rollout = method.rollout(student, start)
+    assert len(asked) == int((start.count - start.step).sum())  # nobody steps for nothing
     renoise = method.renoise(30, (2,), generator(seed + 1))
     lowest = replace(renoise, u=torch.zeros(30), noise=torch.zeros(30, 2))
     x_tau, tau = method.diffused(rollout, lowest)

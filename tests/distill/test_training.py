@@ -174,7 +174,7 @@ def test_no_data_enter_and_the_teacher_is_counted(tmp_path, teacher, capsys):
         lines = (tmp_path / f"lightning_logs/version_{calls - 1}/metrics.csv").read_text()
         column = lines.splitlines()[0].split(",").index("teacher_calls")
         assert [float(line.split(",")[column]) for line in lines.splitlines()[1:]] == [calls] * 3
-        assert f"no data, and {calls} teacher evaluations a sample" in capsys.readouterr().out
+        assert f"data read: none; teacher evaluations: {calls} a sample" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"guidance = 2.5: the method draws its own"):
         module(teacher, choices=UNIFY, guidance=2.5)
 
