@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -70,3 +72,22 @@ def test_the_teacher_and_what_it_starts_are_left_as_they_were():
     z = torch.randn(3, 2)
     assert torch.equal(run.teacher(z, 5), start.base(z, 5))
     assert not torch.equal(run.student(z, 5), start.base(z, 5))
+
+
+@pytest.mark.parametrize("t", [100, 400, 700, 1000])
+def test_wrong_shares_show_where_modes_overlap(t):
+    schedule, lam, delta = cosine(1000), 0.04, 1e-4
+    means = torch.tensor([[0.8, 0.0], [-0.2, 0.5]], dtype=torch.float64)
+    weights = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    odds = torch.tensor([delta, 0.0], dtype=torch.float64).exp()
+    right, wrong = (GaussianMixture.round_modes(means, lam, w) for w in (weights, weights * odds))
+    alpha, sigma = schedule.alpha[t], schedule.sigma[t]
+    noise = torch.randn(2**15, 2, generator=torch.Generator().manual_seed(0)).double()
+    z = alpha * right.sample(2**15) + sigma * noise
+    gap = (MixtureDenoiser(schedule, wrong)(z, t) - MixtureDenoiser(schedule, right)(z, t)) / delta
+    r, v = right.responsibilities(z, alpha, sigma)[:, 0], alpha**2 * lam + sigma**2
+    front = sigma**2 / v * (means[0] - means[1])
+    assert torch.allclose(gap, (r * (1 - r))[:, None] * front, rtol=1e-3, atol=1e-9)
+    D2 = float((means[0] - means[1]).square().sum())
+    bound = 0.5 * D2**0.5 * sigma**2 / v * (0.3 * 0.7) ** 0.5 * math.exp(-(alpha**2) * D2 / 8 / v)
+    assert float(gap.norm(dim=1).mean()) <= bound * 1.01  # by chance

@@ -66,3 +66,11 @@ def test_unequal_covariances_are_drawn_with_their_axes():
     plain = MIXTURES["uneven"].numpy()
     one = GaussianMixture(plain.weights[:1], plain.means[:1], plain.covariances[:1])
     assert np.allclose(np.cov(quasi_sample(one, 2**14).T), plain.covariances[0], rtol=0.02)
+
+
+@pytest.mark.parametrize(("n", "w"), [(100, 0.5), (1000, 0.2)])
+def test_the_floor_of_separated_modes_is_the_mass_that_crosses(n, w):
+    rng, D = np.random.default_rng(0), 2.0
+    draws = D * rng.binomial(1, w, size=(400, 2, n, 1))
+    squares = [sliced_wasserstein(x, y, 1) ** 2 for x, y in draws]
+    assert np.mean(squares) == pytest.approx(2 * D**2 * np.sqrt(w * (1 - w) / np.pi / n), rel=0.15)
