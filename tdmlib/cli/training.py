@@ -139,10 +139,13 @@ class TdmCLI(LightningCLI):
             signal.signal(signal.SIGINT, before)
 
     def after_fit(self):
+        folder = self.trainer.log_dir  # which processes settle together
+        if not self.trainer.is_global_zero:
+            return
         if path := getattr(self.trainer.checkpoint_callback, "best_model_path", ""):
             print(f"checkpoint for resuming: {path}")
-        if self.trainer.log_dir:
-            print(f"logs: tensorboard --logdir {self.trainer.log_dir}")
+        if folder:
+            print(f"logs: tensorboard --logdir {folder}")
 
 
 def _checkpoint(path: Path) -> dict:

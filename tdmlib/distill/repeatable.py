@@ -118,8 +118,9 @@ class RepeatableTraining(LightningModule):
 
     def save_average(self, name: str, **notes) -> None:
         """Write the averaged network beside the logs; a trainer without a logger writes nothing."""
+        folder = self.trainer.log_dir  # which processes settle together
         if self.trainer.is_global_zero and self.trainer.loggers:
-            path = Path(self.trainer.log_dir) / f"{name}.safetensors"
+            path = Path(folder) / f"{name}.safetensors"
             self.save(path, self.average.module, updates=int(self.update), **notes)
             print(f"wrote the averaged {name} to {path}")
 

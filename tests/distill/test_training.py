@@ -94,12 +94,14 @@ def test_parts_hold_one_graph_at_a_time(teacher):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_are_one(teacher, accumulate):
+def test_two_processes_are_one(tmp_path, teacher, accumulate):
     settings = dict(choices=UNIFY, fake_updates=2, accumulate=accumulate)
     one, start = train(module(teacher, **settings)), module(teacher, **settings)
     strategy = "ddp_fork_find_unused_parameters_true"
-    two = train(module(teacher, **settings), devices=2, strategy=strategy)
-    assert int(two.update) == 3
+    logger = CSVLogger(tmp_path, name="", version="")
+    two = train(module(teacher, **settings), devices=2, strategy=strategy, logger=logger)
+    saved = load_denoiser(tmp_path / "student.safetensors")
+    assert int(two.update) == 3 and distance(saved, two.average.module) == 0
     assert distance(one, two) < 1e-6 < 1e-3 < distance(one, start)
 
 
