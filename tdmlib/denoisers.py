@@ -5,6 +5,7 @@ z of shape (B, …), t an int or an integer tensor of shape (B,), and the result
 cond is a tensor of labels, None for none, or a `Condition` where there is more to tell.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -89,6 +90,12 @@ class _FromNetwork(nn.Module):
         t = torch.as_tensor(t, dtype=torch.long, device=z.device).expand(z.shape[0])
         return self.network(z, t, cond)
 
+    def aware(self, **told) -> Self:
+        """A copy whose network is told more, see `ResidualMLP.aware`."""
+        twin = deepcopy(self)
+        twin.network = self.network.aware(**told)
+        return twin
+
 
 class FromEpsilon(_FromNetwork):
     """x̂ = (z − σ ε̂)/α from a noise prediction. Raises InputError where the schedule has α_T = 0."""
@@ -124,6 +131,22 @@ class FromFlow(_FromNetwork):
         alpha, sigma = self.schedule.at(t, z)
         point = z / (alpha + sigma)
         return point - sigma / (alpha + sigma) * self.predict(point, t, cond)
+
+
+class Corrected(_FromNetwork):
+    """x̂ = x̂_base + σ · network: the denoiser `base` until the network learns more.
+
+    A network whose last layer starts at zero makes a copy of `base`, closed form or not, that can
+    be trained. `base` has a `schedule`; where it is a network, freeze it.
+    """
+
+    def __init__(self, network: nn.Module, base):
+        super().__init__(network, base.schedule)
+        self.base = base
+
+    def forward(self, z: Tensor, t, cond=None) -> Tensor:
+        sigma = self.schedule.at(t, z)[1]
+        return self.base(z, t, cond) + sigma * self.predict(z, t, cond)
 
 
 class Guided(nn.Module):

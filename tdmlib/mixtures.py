@@ -128,15 +128,18 @@ class GaussianMixture:
 
     def component_means(self, z, alpha=1.0, sigma=0.0):
         """E[x | z, component m], shape (B, M, d): M affine maps of z."""
+        return self._affine(z, alpha, *self._components(z, alpha, sigma)[:2])
+
+    def _affine(self, z, alpha, coordinates, variance):
         xp = array_namespace(z)
-        coordinates, variance, _ = self._components(z, alpha, sigma)
         inner = _level(xp, alpha, z) * self._spectrum / variance * coordinates
         return self.means + xp.sum(self._axes * inner[..., None, :], axis=-1)
 
     def posterior_mean(self, z, alpha=1.0, sigma=0.0):
         """E[x | z = αx + σε], shape (B, d): a softmax-gated mixture of affine maps."""
-        weights = self.responsibilities(z, alpha, sigma)[..., None]
-        return array_namespace(z).sum(weights * self.component_means(z, alpha, sigma), axis=1)
+        xp = array_namespace(z)
+        *maps, logs = self._components(z, alpha, sigma)
+        return xp.sum(_softmax(xp, logs)[..., None] * self._affine(z, alpha, *maps), axis=1)
 
     def posterior_covariance(self, z, alpha=1.0, sigma=0.0):
         """Cov(x | z = αx + σε), shape (B, d, d): within the components and between their means.
@@ -161,7 +164,8 @@ class GaussianMixture:
         n = check_number("n", n, 0, whole=True)
         rng = np.random.default_rng(check_number("seed", seed, 0, whole=True))
         xp = array_namespace(self.means)
-        component = rng.choice(self.weights.shape[0], size=n, p=_numpy(self.weights))
+        weights = _numpy(self.weights)  # in float32 they add up to one only nearly
+        component = rng.choice(len(weights), size=n, p=weights / weights.sum())
         noise = rng.standard_normal((n, self.dim)) * np.sqrt(_numpy(self._spectrum))[component]
         x = _numpy(self.means)[component] + np.einsum(
             "nij,nj->ni", _numpy(self._axes)[component], noise

@@ -5,6 +5,7 @@ from torch import nn
 
 from tdmlib.denoisers import (
     Condition,
+    Corrected,
     FromEpsilon,
     FromFlow,
     FromV,
@@ -175,3 +176,18 @@ def test_denoising_score_matching_finds_the_optimal_denoiser(kind, lr, off):
         slopes = torch.linalg.lstsq(z, found).solution
         assert torch.allclose(slopes, torch.diag((optimal(z, t) / z)[0]), atol=off)
         assert ((found - optimal(z, t)).square().mean(0) < off**2 * lam).all()
+
+
+def test_a_corrected_denoiser_is_its_base_until_the_network_learns():
+    mixture = GaussianMixture.round_modes(torch.tensor([[1.0, 0.0], [-1.0, 0.5]]), 0.04)
+    base = MixtureDenoiser(SCHEDULE, mixture)
+    network = ResidualMLP((2,), SCHEDULE.T, 1, width=8, blocks=1)
+    corrected, z = Corrected(network, base), torch.randn(5, 2)
+    t = torch.tensor([1, 2, 3, 4, SCHEDULE.T])
+    assert torch.equal(corrected(z, t), base(z, t))
+    torch.nn.init.ones_(network.last.bias)
+    sigma = SCHEDULE.at(t, z)[1]
+    assert torch.allclose(corrected(z, t) - base(z, t), sigma.expand(5, 2))
+    told = corrected.aware(counts=(1, 2))
+    K = Condition(steps=torch.tensor([1, 1, 2, 2, 1]))
+    assert torch.allclose(told(z, t, K), corrected(z, t)) and corrected.network.counts is None

@@ -24,6 +24,12 @@ def test_density_is_scipys(alpha, sigma):
     assert np.allclose(np.exp(m.log_density(z, alpha, sigma)), np.sum(terms, axis=0))
 
 
+def test_weights_of_single_precision_can_be_drawn_from():
+    means = torch.zeros(25, 2)
+    x = GaussianMixture.round_modes(means, 0.01, torch.ones(25)).sample(10)
+    assert x.shape == (10, 2) and x.dtype == torch.float32
+
+
 @pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 0.0), (0.6, 0.8)])
 def test_score_is_the_gradient_and_tweedie_gives_the_posterior_mean(alpha, sigma):
     m, z, h = mixture(), np.random.default_rng(2).standard_normal((4, 2)), 1e-6

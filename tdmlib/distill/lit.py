@@ -20,6 +20,7 @@ from tdmlib.distill.repeatable import (
     keyed_generator,
     warm_average,
 )
+from tdmlib.distill.rollout import Denoiser
 from tdmlib.errors import InputError, check_number
 from tdmlib.models import ResidualMLP, load_denoiser
 from tdmlib.resources import find
@@ -31,7 +32,7 @@ class ScoreDistillation(RepeatableTraining):
 
     Parameters
     ----------
-    teacher : weights file of the teacher; student and fake score start as copies of it.
+    teacher : weights file of the teacher, or a denoiser, such as one in closed form.
     method : makes the method from the teacher's schedule, e.g. `tdm.TDM` with its choices.
     student_optimizer, fake_optimizer : make an optimizer from parameters.
     batch_size : samples an update, over all processes and parts together.
@@ -44,13 +45,16 @@ class ScoreDistillation(RepeatableTraining):
     warmup, last_rate : as in `warm_cosine`, for both networks.
     clip : gradient norm bound for both networks; None leaves gradients alone.
     seed : of every random number.
+    start : weights file or `denoisers` wrapper of a network of which student and fake score start
+        as copies; by default the teacher.
 
-    Raises InputError for a number outside its range, or a teacher file that is none.
+    Raises InputError for a number outside its range, a weights file that is none, or a teacher
+    without a network where `start` is not given.
     """
 
     def __init__(
         self,
-        teacher: str,
+        teacher: str | Denoiser,
         method: Callable[[Schedule], ScoreMethod],
         student_optimizer: OptimizerFactory,
         fake_optimizer: OptimizerFactory,
@@ -64,8 +68,12 @@ class ScoreDistillation(RepeatableTraining):
         last_rate: float = 0.05,
         clip: float | None = 1.0,
         seed: int = 0,
+        start: str | nn.Module | None = None,
     ):
-        original = load_denoiser(find("data", teacher))
+        teacher = _denoiser(teacher)
+        original = teacher if start is None else _denoiser(start)
+        if not hasattr(original, "network"):
+            raise InputError(f"{type(original).__name__} holds no network; name one by start")
         super().__init__(seed, ema, warmup, last_rate)
         self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
         self.accumulate = check_number("accumulate", accumulate, 1, whole=True)
@@ -77,13 +85,12 @@ class ScoreDistillation(RepeatableTraining):
         if guidance != 1 and self.method.aware("student")["guidance"]:
             raise InputError(f"guidance = {guidance:g}: the method draws its own, leave it at 1")
         self.student, self.fake = (
-            _told(original, self.method.aware(name)) for name in ("student", "fake")
+            original.aware(**self.method.aware(name)).requires_grad_(True).eval()
+            for name in ("student", "fake")
         )  # in evaluation mode: no dropout
         self.average = AveragedModel(self.student, multi_avg_fn=warm_average(ema))
-        self.teacher = Guided(original, guidance).requires_grad_(False)
+        self.teacher = Guided(_Counted(teacher), guidance).requires_grad_(False)
         self.average.requires_grad_(False)
-        self.asked = 0
-        self.teacher.denoiser.register_forward_hook(self._count)
         self.shape, self.classes = original.network.shape, original.network.classes
         self.student_optimizer = check_optimizer("student_optimizer", student_optimizer)
         self.fake_optimizer = check_optimizer("fake_optimizer", fake_optimizer)
@@ -117,7 +124,7 @@ class ScoreDistillation(RepeatableTraining):
         In this order one rollout serves both, and its graph is gone when the fake score's is made.
         """
         student_optimizer, fake_optimizer = self.optimizers()
-        generator, B, self.asked = self.generator(), self.batch_size, 0
+        generator, B, self.teacher.denoiser.asked = self.generator(), self.batch_size, 0
         size = B // self.trainer.world_size // self.accumulate
         first = self.global_rank * self.accumulate
         parts = [slice(n * size, (n + 1) * size) for n in range(first, first + self.accumulate)]
@@ -163,13 +170,10 @@ class ScoreDistillation(RepeatableTraining):
         optimizer.zero_grad()  # no gradient is held while the other network's graph is
         return means
 
-    def _count(self, module, inputs, output) -> None:
-        self.asked += len(output)
-
     @property
     def calls(self) -> float:
         """Teacher evaluations in the last update, for each of its samples."""
-        return self.asked / (self.batch_size // self.trainer.world_size)
+        return self.teacher.denoiser.asked / (self.batch_size // self.trainer.world_size)
 
     def on_train_end(self) -> None:
         self.save_average("student", levels=list(self.method.grid))
@@ -177,9 +181,20 @@ class ScoreDistillation(RepeatableTraining):
             print(f"data read: none; teacher evaluations: {self.calls:g} a sample and update")
 
 
-def _told(denoiser, settings: dict):
-    """A copy of a denoiser whose network is told more."""
-    return type(denoiser)(denoiser.network.aware(**settings), denoiser.schedule).eval()
+def _denoiser(given: str | Denoiser) -> Denoiser:
+    return load_denoiser(find("data", given)) if isinstance(given, str) else given
+
+
+class _Counted(nn.Module):
+    """A denoiser that knows how many samples it was `asked` for."""
+
+    def __init__(self, denoiser: Denoiser):
+        super().__init__()
+        self.denoiser, self.asked = denoiser, 0
+
+    def forward(self, z: Tensor, t, cond=None) -> Tensor:
+        self.asked += len(z)
+        return self.denoiser(z, t, cond)
 
 
 class DenoiserTraining(NetworkTraining):

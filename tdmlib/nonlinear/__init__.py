@@ -4,7 +4,7 @@ What `tdmlib.linear` does with numbers is done here with maps R^d → R^d, in to
 """
 
 from tdmlib.nonlinear.amplification import amplification
-from tdmlib.nonlinear.examples import modes_on_circle, random_mixture
+from tdmlib.nonlinear.examples import modes_on_circle, planar_mixtures, random_mixture
 from tdmlib.nonlinear.fitting import bend, best_fit, mean_square, train
 from tdmlib.nonlinear.gradients import distance_to_gradients
 from tdmlib.nonlinear.merging import carry_out
@@ -22,6 +22,7 @@ __all__ = [
     "distance_to_gradients",
     "mean_square",
     "modes_on_circle",
+    "planar_mixtures",
     "random_mixture",
     "step_student",
     "train",

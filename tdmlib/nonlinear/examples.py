@@ -1,4 +1,4 @@
-"""Mixtures as data to try things on: at random, and on a circle."""
+"""Mixtures as data to try things on: at random, on a circle, and three in the plane."""
 
 import numpy as np
 import torch
@@ -40,3 +40,28 @@ def modes_on_circle(
     angle = 2 * np.pi * (np.arange(M) / M + check_number("turn", turn))
     means = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return GaussianMixture.round_modes(torch.from_numpy(means), variance)
+
+
+def planar_mixtures() -> dict[str, GaussianMixture]:
+    """Three mixtures in d = 2 about 0, in torch, single precision, deviation 0.1 unless said.
+
+    "circle": eight equal modes at radius √2. "grid": 5 × 5 equal modes, 1/√2 apart; both have
+    variance 1 along each axis. "uneven": five modes of weights 0.35, 0.3, 0.2, 0.1 and 0.05, four
+    of them elongated, with deviations from 0.06 to 0.6; its variances are 0.9 and 1.
+    """
+    row = torch.arange(-2.0, 3.0) / 2**0.5
+    circle = modes_on_circle(8, 2**0.5, 0.01)
+    means = [[-1.35, 0.1], [0.25, 1.3], [1.25, 0.2], [-0.05, -1.0], [1.35, -1.4]]
+    long, short = torch.tensor([[0.5, 0.35, 0.4, 0.6, 0.1], [0.1, 0.1, 0.06, 0.12, 0.1]])
+    turn = torch.tensor([0.3, 1.2, 2.2, -0.4, 0.0])
+    axes = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], dim=1).reshape(5, 2, 2)
+    widths = torch.stack([long, short], dim=1)
+    uneven = GaussianMixture(
+        torch.tensor([0.35, 0.3, 0.2, 0.1, 0.05]), torch.tensor(means),
+        (axes * widths[:, None] ** 2) @ axes.mT,
+    )  # fmt: skip
+    return {
+        "circle": GaussianMixture.round_modes(circle.means.float(), 0.01),
+        "grid": GaussianMixture.round_modes(torch.cartesian_prod(row, row), 0.01),
+        "uneven": uneven,
+    }

@@ -1,7 +1,7 @@
 """Every figure of the book, in one look; a file for each thing that is shown."""
 
 from tdmlib.plots.matching import fixed_line, level_curves, matching_paths, race
-from tdmlib.plots.mixtures import spread_curves
+from tdmlib.plots.mixtures import clouds, spread_curves
 from tdmlib.plots.operators import ellipse, training_decay
 from tdmlib.plots.plans import cuts_over_steps, merge_arcs
 from tdmlib.plots.samples import distance_over_steps, sample_grid, training_curves
@@ -19,6 +19,7 @@ __all__ = [
     "LABELS",
     "STYLES",
     "WIDTH",
+    "clouds",
     "curves_over_lambda",
     "cuts_over_steps",
     "denoising",

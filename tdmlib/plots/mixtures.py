@@ -4,7 +4,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tdmlib.plots.style import COLORS, STYLES, end_labels
+from tdmlib.plots.style import COLORS, STYLES, WIDTH, end_labels
 
 
 def spread_curves(x, curves: dict, xlabel: str, ylabel: str, styles: dict = STYLES):
@@ -27,4 +27,20 @@ def spread_curves(x, curves: dict, xlabel: str, ylabel: str, styles: dict = STYL
     ax.yaxis.set_minor_formatter(mpl.ticker.LogFormatter(minor_thresholds=(1.5, 0.5)))
     fig.canvas.draw()
     end_labels(ax, {name: (places[-1], np.mean(v[-1])) for name, v in curves.items()})
+    return fig
+
+
+def clouds(panels: dict, reach: float = 2.2):
+    """Samples in the plane, (n, 2) each, in panels of two a row on the same square ±`reach`."""
+    rows = -(-len(panels) // 2)
+    fig, axes = plt.subplots(rows, 2, figsize=(WIDTH, 0.53 * WIDTH * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, (name, points) in zip(axes.flat, panels.items(), strict=False):
+        ax.set_axis_on()
+        ax.plot(*np.transpose(points), ".", ms=1.2, color=COLORS.get(name, COLORS["data"]),
+                alpha=0.5, rasterized=True)  # fmt: skip
+        ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
+        ax.spines[["top", "right"]].set_visible(True)
+        ax.set_title(name, loc="left", pad=3, fontsize=10)
     return fig

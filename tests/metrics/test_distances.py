@@ -178,3 +178,9 @@ def test_gaps_want_one_label_for_each_row_of_the_reference(gap, n):
     x, y = clouds(n=40, m=30)
     with pytest.raises(InputError, match=r"expected \(30,\)"):
         gap(x, x, y, np.arange(n) % 2, resamples=2)
+
+
+def test_sorting_gives_the_sliced_distance_of_pot():
+    x, y = clouds(n=300, m=300)
+    fewer = np.concatenate([y, y])  # the same law as another number of samples
+    assert np.isclose(sliced_wasserstein(x, y, 32), sliced_wasserstein(x, fewer, 32))
