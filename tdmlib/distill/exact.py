@@ -30,7 +30,7 @@ def mixture_distillation(
     method: Callable[[Schedule], ScoreMethod],
     schedule: Schedule | None = None,
     *,
-    rate: float = 1e-3,
+    rate: float = 3e-4,
     fake_rate: float = 1e-3,
     seed: int = 0,
     network: dict | None = None,
