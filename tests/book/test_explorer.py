@@ -198,9 +198,9 @@ def crowding() -> float:
 
 
 def least(measure, limit: float) -> None:
-    """The best of five measurements keeps the limit, which is for a processor of one's own."""
+    """The best of three measurements keeps the limit, which is for a processor of one's own."""
     found = []
-    for _ in range(5):
+    for _ in range(3):
         found.append(measure() / crowding())
         if found[-1] <= limit:
             return

@@ -37,6 +37,13 @@ def test_the_front_is_what_nothing_else_equals_or_undercuts(seed, d, n):
         assert (k in kept) == (not better.any() and twins.argmax() == k)
 
 
+@given(st.integers(1, 4 * BLOCK), strategies.seeds)
+def test_a_front_has_no_length_of_its_own(n, seed):
+    """Where each gain in one cost is a loss in the other, nothing goes."""
+    gains = np.random.default_rng(seed).permutation(n).astype(float)
+    assert sorted(front(np.stack([gains, -gains]))) == list(range(n))
+
+
 @given(strategies.schedules(least=3), strategies.seeds, st.data())
 def test_a_full_front_keeps_what_counts_most_after_the_other_steps(schedule, seed, data):
     """Every other step is taken to be merged into A_T, one by one: f(A_t) each."""

@@ -83,7 +83,7 @@ const Planning = (() => {
   class Search {
     constructor({ T, steps, gamma }, cap) {
       const table = () => Array.from({ length: T + 1 }, () => []);
-      const most = Math.min(T * cap ** 2, 8192); // pairs on an interval: 4279 on 8 steps, all kept
+      const most = cap === Infinity ? planCount(T - 1) : T * cap ** 2; // pairs on an interval
       const head = Math.min(cap, most);
       Object.assign(this, { T, steps, gamma, cap, head });
       this.plans = table(); // [i][j]: what is kept of the plans on (i, j]
@@ -183,6 +183,15 @@ const Planning = (() => {
   function kept(values, teacher, cap) {
     const places = values.length > cap ? spread(values, teacher, cap) : [...values.keys()];
     return { places, values: places.map((k) => values[k]) };
+  }
+
+  /** The number of all plans on n steps: 1, 1, 3, 11, 45, …, the little Schröder numbers. */
+  function planCount(n) {
+    let [before, count] = [1, 1];
+    for (let k = 2; k < n; k++) {
+      [before, count] = [count, ((6 * k - 3) * count - (k - 2) * before) / (k + 1)];
+    }
+    return count;
   }
 
   /** The first place in an ascending array whose value is not below `wanted`. */
