@@ -156,8 +156,8 @@ class TDM(FewSteps):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The student's loss (B,) and logs; one teacher evaluation (guide it by `Guided`).
 
-        The loss is in units of clean predictions: the positive factors between x_i and x̂ are left
-        in w_τ.
+        The loss is in units of clean predictions: the positive factors between x_i and x̂ are
+        left in w_τ.
         """
         told = self.condition("fake", cond, rollout).bare()
         label = Condition(cond, guidance=rollout.guidance).bare()

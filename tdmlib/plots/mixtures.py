@@ -31,7 +31,7 @@ def spread_curves(x, curves: dict, xlabel: str, ylabel: str, styles: dict = STYL
 
 
 def clouds(panels: dict, reach: float = 2.2):
-    """Samples in the plane, (n, 2) each, in panels of two a row on the same square ±`reach`."""
+    """Samples in the plane, (n, 2) each, two panels a row, on a square of half width `reach`."""
     rows = -(-len(panels) // 2)
     fig, axes = plt.subplots(rows, 2, figsize=(WIDTH, 0.53 * WIDTH * rows), squeeze=False)
     for ax in axes.flat:
