@@ -226,7 +226,7 @@ def counted(teacher: Path, device: str = "cpu", precision: str = "32-true") -> d
     """The same, seen by hooks in one update of each; and floating point operations in forwards."""
     module, script = library(teacher, 1), Script(teacher, device, precision)
     ours = Calls(student=module.student.network, fake=module.fake.network,
-                 teacher=module.teacher.denoiser.network)  # fmt: skip
+                 teacher=module.teacher.denoiser.denoiser.network)  # fmt: skip
     loop, found = script.loop, {}
     theirs = Calls(student=loop.student.network, fake=loop.fake.network,
                    teacher=loop.teacher.network)  # fmt: skip

@@ -105,7 +105,7 @@ class RepeatableTraining(LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """The same for a gradient, before it reaches the weights; `clip` bounds its norm."""
+        # The same for a gradient, before it reaches the weights; one norm serves the bound as well.
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         self._check_finite("the gradient's norm", norm)
