@@ -163,6 +163,29 @@ def test_who_is_told_what():
     assert torch.equal(told["student"], cond)  # the labels themselves
 
 
+@pytest.mark.parametrize("landing", ["grid", "random"])
+def test_a_fake_score_can_be_told_which_step_its_point_belongs_to(landing):
+    told = {"student": [], "teacher": [], "fake": []}
+
+    def watch(name):
+        def network(z, t, cond=None):
+            told[name].append(Condition.of(cond).origin)
+            return bent(z, t)
+
+        return network
+
+    method = TDM(SCHEDULE, interval="full", fake_sees_origin=True, landing=landing)
+    rollout = method.rollout(watch("student"), method.start(24, (3,), generator(1)))
+    renoise = method.renoise(24, (3,), generator(2))
+    method.student_objective(watch("teacher"), watch("fake"), rollout, renoise)
+    method.fake_objective(watch("fake"), rollout, renoise)
+    method.sample(watch("student"), renoise.noise)
+    assert len(told["fake"]) == 2 and all(torch.equal(i, rollout.i) for i in told["fake"])
+    assert told["student"] + told["teacher"] == [None] * 9  # of K = 4, and where they end
+    assert method.aware("fake")["origin"] and "origin" not in method.aware("student")
+    assert "origin" not in TDM(SCHEDULE, interval="full").aware("fake")
+
+
 def test_the_student_imitates_the_guidance_that_it_is_told():
     def teacher(z, t, cond=None):
         return bent(z, t) + (0 if cond is None else cond[:, None])
