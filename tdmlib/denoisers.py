@@ -38,6 +38,7 @@ class Condition(Rows):
     label: Any = None  #: what a teacher is conditioned on, e.g. int labels; None is the empty one
     steps: Tensor | int | None = None  #: K, how many steps the sampler takes
     guidance: Tensor | float | None = None  #: the scale of the teacher that a student imitates
+    origin: Tensor | int | None = None  #: the level i from which z was diffused
 
     @classmethod
     def of(cls, cond) -> Self:
@@ -46,7 +47,8 @@ class Condition(Rows):
 
     def bare(self):
         """The label itself where it is all there is: what a denoiser of labels alone takes."""
-        return self.label if self.steps is None and self.guidance is None else self
+        told = (self.steps, self.guidance, self.origin)
+        return self.label if all(part is None for part in told) else self
 
 
 class GaussianDenoiser:

@@ -102,6 +102,23 @@ def test_conditions_are_taken_apart_by_rows():
     assert Condition.of(None).bare() is None and Condition(None)[:2] == Condition()
 
 
+@pytest.mark.parametrize("w", [1.2, 1.6, 3.5])
+def test_a_guided_score_belongs_to_no_data(w):
+    """The variance of data that would have the guided score at a level, class 1, all data 3."""
+    lam_c, lam_0, schedule = 1.0, 3.0, cosine(1000)
+    labelled = lambda z, t, cond: GaussianDenoiser(schedule, lam_0 if cond is None else lam_c)(z, t)  # noqa: E731
+    implied = []
+    for t in (1, 300, 700, 999):
+        z = torch.tensor([[0.0], [1.0]]).double()
+        alpha, sigma = schedule.alpha[t], schedule.sigma[t]
+        score = (alpha * Guided(labelled, w)(z, t, 0) - z) / sigma**2
+        implied.append(float((1 / (score[0] - score[1]) - sigma**2) / alpha**2))
+    assert (np.diff(implied) < -1e-3).all()
+    assert implied[0] == pytest.approx(1 / (w / lam_c - (w - 1) / lam_0), rel=1e-4)
+    assert implied[-1] == pytest.approx(w * lam_c - (w - 1) * lam_0, abs=1e-3)
+    assert (implied[-1] < 0) == (w > lam_0 / (lam_0 - lam_c))
+
+
 def test_bad_variances_and_guidance_are_refused():
     for lam in (-1.0, np.nan, np.inf, np.array([1.0, -1.0]), torch.tensor([np.nan])):
         with pytest.raises(InputError, match="λ"):

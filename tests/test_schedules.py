@@ -199,6 +199,14 @@ def test_the_euler_steps_of_other_conventions_are_ddim_steps(T, lam):
         assert np.allclose(stepped, operators, rtol=1e-12, atol=1e-15)
 
 
+def test_a_list_of_steps_in_use_is_a_time_shift_of_two():
+    u = np.array([1, 0.75, 0.5, 0.25])
+    assert (1000 * 2 * u / (1 + u) - 1).astype(int).tolist() == [999, 856, 665, 399]
+    shifted, u = flow_matching(1000, shift=2), np.linspace(0, 1, 1001)
+    path = shifted.sigma / (shifted.alpha + shifted.sigma)  # where the straight path stands
+    assert np.allclose(path, 2 * u / (1 + u))
+
+
 CONVENTIONS = [cosine, flow_matching, partial(flow_matching, shift=3), edm, linear_beta,
                scaled_linear_beta]  # fmt: skip
 

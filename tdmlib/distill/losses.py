@@ -1,4 +1,4 @@
-"""The two losses of score distillation, on clean predictions."""
+"""Losses on clean predictions: a distance to a target, and the two of score distillation."""
 
 from typing import Literal, get_args
 
@@ -13,6 +13,33 @@ def _mean(value: Tensor) -> Tensor:
     return value.flatten(1).mean(1)
 
 
+def distance(
+    x_hat: Tensor, target: Tensor, metric: Metric = "pseudo_huber", c: float | None = None
+) -> Tensor:
+    """How far x̂ is from a target that is not differentiated, d(x̂, sg(target)), shape (B,).
+
+    Consistency training and score distillation minimise it; they differ in the target. Both
+    arguments are clean predictions of shape (B, …). "pseudo_huber" is √(‖·‖² + c²) − c per sample,
+    c = 0.00054 √d (Song and Dhariwal, 2024); "pseudo_huber_elementwise" (c = 1e-3) and "l2" average
+    over dimensions. Raises InputError for an unknown metric, shapes that differ, or `c` ≤ 0.
+    """
+    check_shapes(x_hat.shape, target=target)
+    if c is not None:
+        check_positive("c", c)
+    gap = x_hat - target.detach()
+    match metric:
+        case "pseudo_huber":
+            c = 0.00054 * gap[0].numel() ** 0.5 if c is None else c
+            return (gap.flatten(1).square().sum(1) + c**2).sqrt() - c
+        case "pseudo_huber_elementwise":
+            c = 1e-3 if c is None else c
+            return _mean((gap**2 + c**2).sqrt() - c)
+        case "l2":
+            return _mean(gap**2)
+        case _:
+            raise InputError(f"metric {metric!r} is unknown; choose {', '.join(get_args(Metric))}")
+
+
 def student_loss(
     x_hat: Tensor,
     x_teacher: Tensor,
@@ -24,35 +51,21 @@ def student_loss(
     c: float | None = None,
     normalize: bool = False,
 ) -> Tensor:
-    """Distance of x̂ to sg(x̂ + x_φ − x_ψ + (cfg − 1)(x_φ − x_{φ,∅})), shape (B,).
+    """`distance` of x̂ to sg(x̂ + x_φ − x_ψ + (cfg − 1)(x_φ − x_{φ,∅})), shape (B,).
 
-    All arguments are clean predictions of shape (B, …). "pseudo_huber" is the paper's
-    √(‖·‖² + c²) − c per sample, c = 0.00054 √d; "pseudo_huber_elementwise" (c = 1e-3) and "l2"
-    average over dimensions. `normalize` divides the value by the mean |x̂ − x_{φ,cfg}| of the
+    All arguments are clean predictions of shape (B, …); `metric` and `c` as in `distance`, the
+    paper's is "pseudo_huber". `normalize` divides the value by the mean |x̂ − x_{φ,cfg}| of the
     sample, as the public script does. Raises InputError for an unknown metric, shapes that differ,
     `cfg` ≠ 1 without `x_uncond`, a `cfg` that is not finite, or `c` ≤ 0.
     """
     check_shapes(x_hat.shape, x_teacher=x_teacher, x_fake=x_fake, x_uncond=x_uncond)
     check_number("cfg", cfg)
-    if c is not None:
-        check_positive("c", c)
     guided = x_teacher
     if cfg != 1:
         if x_uncond is None:
             raise InputError(f"cfg = {cfg:g} needs the teacher's unconditional prediction x_uncond")
         guided = x_teacher + (cfg - 1) * (x_teacher - x_uncond)
-    gap = x_hat - (x_hat + guided - x_fake).detach()
-    match metric:
-        case "pseudo_huber":
-            c = 0.00054 * gap[0].numel() ** 0.5 if c is None else c
-            value = (gap.flatten(1).square().sum(1) + c**2).sqrt() - c
-        case "pseudo_huber_elementwise":
-            c = 1e-3 if c is None else c
-            value = _mean((gap**2 + c**2).sqrt() - c)
-        case "l2":
-            value = _mean(gap**2)
-        case _:
-            raise InputError(f"metric {metric!r} is unknown; choose {', '.join(get_args(Metric))}")
+    value = distance(x_hat, x_hat + guided - x_fake, metric, c)
     if normalize:
         value = value / _mean((x_hat - guided).abs()).detach().clamp_min(1e-8)
     return value

@@ -10,7 +10,7 @@ A fake score ψ tracks the student. Scores are written as clean predictions,
 score = (α x̂ − z)/σ², so that score_ψ − score_φ is proportional to x̂_ψ − x̂_φ.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -42,6 +42,8 @@ class TDM(FewSteps):
     schedule … landing : as in `FewSteps`.
     interval : "separate" draws τ from (i, t_{k+1}], so that one fake score serves every step;
         "full" draws it from (i, T].
+    fake_sees_origin : the fake score is told i, the level of the point that was diffused, which
+        names the step of the student: without it full intervals mix the laws of all steps.
     margin, lowest, headroom : τ starts `margin` levels above i and not below `lowest`, and ends
         `headroom` levels below the end of its interval.
     divergence : "kl" or "fisher", see `divergences`.
@@ -57,6 +59,7 @@ class TDM(FewSteps):
     """
 
     interval: Literal["separate", "full"] = "separate"
+    fake_sees_origin: bool = False
     margin: int = 1
     lowest: int = 1
     headroom: int = 0
@@ -119,6 +122,14 @@ class TDM(FewSteps):
     def room(self) -> int:
         """A random landing leaves τ at least one level."""
         return self.margin + self.headroom
+
+    def aware(self, network: Literal["student", "fake"]) -> dict:
+        told = {"origin": True} if network == "fake" and self.fake_sees_origin else {}
+        return super().aware(network) | told
+
+    def condition(self, network: Literal["student", "fake"], cond, drawn) -> Condition:
+        told = super().condition(network, cond, drawn)
+        return replace(told, origin=drawn.i) if "origin" in self.aware(network) else told
 
     def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Renoise:
         """Draw what diffuses a batch of trajectory points; anew for every update of a network."""

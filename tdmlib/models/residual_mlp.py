@@ -42,6 +42,7 @@ class ResidualMLP(nn.Module):
     width, blocks, embedding, dropout : size and regularisation.
     counts : the step counts that it is told by `Condition.steps`, if any.
     guidance : the lowest and highest guidance that it is told by `Condition.guidance`, if any.
+    origin : whether it is told by `Condition.origin` from which level z was diffused.
 
     Raises InputError for a size below 1 (embedding: 2), no axis, a dropout outside 0 … 1, counts
     below 1, or an empty range of guidance.
@@ -58,6 +59,7 @@ class ResidualMLP(nn.Module):
         dropout: float = 0.0,
         counts: Sequence[int] | None = None,
         guidance: tuple[float, float] | None = None,
+        origin: bool = False,
     ):
         super().__init__()
         sizes = dict(T=T, classes=classes, width=width, blocks=blocks)
@@ -72,9 +74,10 @@ class ResidualMLP(nn.Module):
         self.config = dict(
             shape=list(shape), T=T, classes=classes, width=width, blocks=blocks,
             embedding=embedding, dropout=dropout, counts=counts, guidance=guidance,
+            origin=bool(origin),
         )  # fmt: skip
         self.shape, self.T, self.classes = shape, T, classes
-        self.counts, self.guidance = counts, guidance
+        self.counts, self.guidance, self.origin = counts, guidance, origin or None
         size = math.prod(shape)
         frequencies = torch.logspace(0, math.log10(200), embedding // 2)
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -88,15 +91,19 @@ class ResidualMLP(nn.Module):
         if guidance:
             self.embed_guidance = nn.Linear(2 * len(frequencies), embedding, bias=False)
             nn.init.zeros_(self.embed_guidance.weight)
+        if origin:
+            self.embed_origin = nn.Linear(2 * len(frequencies), embedding, bias=False)
+            nn.init.zeros_(self.embed_origin.weight)
         self.first = nn.Linear(size, width)
         self.blocks = nn.ModuleList(_Block(width, embedding, dropout) for _ in range(blocks))
         self.norm, self.last = nn.LayerNorm(width), nn.Linear(width, size)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    def aware(self, counts=None, guidance=None) -> Self:
-        """A copy that is also told K or the guidance; until it is trained, it answers the same."""
-        told = {k: v for k, v in dict(counts=counts, guidance=guidance).items() if v is not None}
+    def aware(self, counts=None, guidance=None, origin=None) -> Self:
+        """A copy that is told more, as the parameters say; untrained it answers the same."""
+        told = dict(counts=counts, guidance=guidance, origin=origin)
+        told = {name: value for name, value in told.items() if value is not None}
         with torch.random.fork_rng(devices=[]):
             copy = type(self)(**self.config | told)
         copy.load_state_dict(self.state_dict(), strict=False)
@@ -127,6 +134,9 @@ class ResidualMLP(nn.Module):
                 check_number("guidance", float(beyond[0]), low, high)
             angle = (w - low).expand(t.shape) * (math.pi / 2 / (high - low))
             embedding = embedding + self.embed_guidance(self.waves(angle))
+        if _is_told("origin", cond.origin, self.origin):
+            level = torch.as_tensor(cond.origin, device=t.device).expand(t.shape)
+            embedding = embedding + self.embed_origin(self.waves(level * (math.pi / 2 / self.T)))
         return embedding
 
     def forward(self, z: Tensor, t: Tensor, cond=None) -> Tensor:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tdmlib.denoisers import Condition, GaussianDenoiser, Guided
-from tdmlib.distill.rollout import FewSteps, Start
+from tdmlib.distill.renoise import Renoise
+from tdmlib.distill.rollout import FewSteps, Rollout, Start
 from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
-from tdmlib.sampling import sample, trajectory
+from tdmlib.linear import marginal_variance
+from tdmlib.sampling import sample, time_grid, trajectory
 from tdmlib.schedules import cosine
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -163,6 +165,29 @@ def test_who_is_told_what():
     assert torch.equal(told["student"], cond)  # the labels themselves
 
 
+@pytest.mark.parametrize("landing", ["grid", "random"])
+def test_a_fake_score_can_be_told_which_step_its_point_belongs_to(landing):
+    told = {"student": [], "teacher": [], "fake": []}
+
+    def watch(name):
+        def network(z, t, cond=None):
+            told[name].append(Condition.of(cond).origin)
+            return bent(z, t)
+
+        return network
+
+    method = TDM(SCHEDULE, interval="full", fake_sees_origin=True, landing=landing)
+    rollout = method.rollout(watch("student"), method.start(24, (3,), generator(1)))
+    renoise = method.renoise(24, (3,), generator(2))
+    method.student_objective(watch("teacher"), watch("fake"), rollout, renoise)
+    method.fake_objective(watch("fake"), rollout, renoise)
+    method.sample(watch("student"), renoise.noise)
+    assert len(told["fake"]) == 2 and all(torch.equal(i, rollout.i) for i in told["fake"])
+    assert told["student"] + told["teacher"] == [None] * 9  # of K = 4, and where they end
+    assert method.aware("fake")["origin"] and "origin" not in method.aware("student")
+    assert "origin" not in TDM(SCHEDULE, interval="full").aware("fake")
+
+
 def test_the_student_imitates_the_guidance_that_it_is_told():
     def teacher(z, t, cond=None):
         return bent(z, t) + (0 if cond is None else cond[:, None])
@@ -216,6 +241,73 @@ def test_full_backpropagation_is_autograd_through_the_whole_sampler(solver, coun
         (last.carrier(last.rollout(student, start)) * direction).sum(), student.w
     )
     assert torch.allclose(one, exact) == (counts == (1,))  # where they are one step
+
+
+@pytest.mark.parametrize("K", [1, 2, 5])
+def test_one_step_holds_the_activations_of_one_evaluation(K):
+    """Rows that autograd keeps, of a batch whose steps occur equally often."""
+    held = {}
+    for way in ("last", "all"):
+        rows, student = [], Learner()
+        student.register_forward_hook(lambda _, z, out, rows=rows: rows.append(
+            len(out) * out.requires_grad))  # fmt: skip
+        method = TDM(SCHEDULE, steps=K, backpropagate=way)
+        method.rollout(student, method.start(40, (3,), generator(1)))
+        held[way] = sum(rows)
+    assert held == {"last": 40, "all": 40 * (K + 1) / 2}
+
+
+def solver_variance(slopes, K, lam, solver):
+    """Var x_0 over λ of the linear student x̂ = slopes[t] z, which starts from N(0, 1)."""
+    z = torch.ones(1, 1)
+    found = sample(lambda z, t, cond: slopes[t] * z, z, K, SCHEDULE, solver=solver)
+    return float(found) ** 2 / lam
+
+
+@pytest.mark.parametrize("K", [4, 8])
+def test_a_matched_student_belongs_to_its_solver(K):
+    """Slopes with which each point of a sampler's own path has the right variance."""
+    lam, grid, kept = 5.0, time_grid(K, 40), {}
+    wanted = marginal_variance(SCHEDULE, lam) ** 0.5
+    for solver in ("ddim", "dpm++"):
+        slopes = dict.fromkeys(grid, 0.0)
+        for i, u in list(pairwise(grid))[::-1]:  # a point is affine in the slope of its step
+
+            def point(h, i=i, u=u, slopes=slopes, solver=solver):
+                path = trajectory(
+                    lambda z, t, cond: (slopes | {u: h})[t] * z,
+                    torch.ones(1, 1), list(grid), SCHEDULE, solver=solver,
+                )  # fmt: skip
+                return float({t: z for t, z, _ in path}[i])
+
+            at = point(0.0), point(1.0)
+            slopes[u] = (wanted[i] - at[0]) / (at[1] - at[0])
+        kept[solver] = [solver_variance(slopes, K, lam, s) for s in ("ddim", "dpm++")]
+    assert kept["ddim"][0] == pytest.approx(1, abs=1e-6) == kept["dpm++"][1]
+    assert 1.05 < kept["ddim"][1] < 1.2 and 0.8 < kept["dpm++"][0] < 0.96
+
+
+class OneOff(TDM):
+    """The public script's slip: the loss takes points to lie one level above where they land."""
+
+    def point(self, rollout):
+        x_i, i = super().point(rollout)
+        return x_i, i + (i > 0)
+
+
+@pytest.mark.parametrize("lam", [0.2, 5.0])
+def test_a_loss_one_level_off_asks_for_the_law_of_the_level_it_assumes(lam):
+    variance = torch.from_numpy(marginal_variance(SCHEDULE, lam))
+    for method, shift in ((TDM(SCHEDULE, margin=2), 0), (OneOff(SCHEDULE, margin=2), 1)):
+        for k, i in enumerate(method.grid[:-1]):
+            size = variance[i + shift * (i > 0)] ** 0.5  # of a point that should be left alone
+            upper = torch.full((2,), method.grid[k + 1])
+            x_i = torch.tensor([[1.0], [0.0]]) * size
+            rollout = Rollout(x_i, x_i, x_i, torch.full((2,), i), upper)
+            for u in (0.0, 0.5, 0.99):
+                noise = torch.tensor([[0.0], [1.0]])
+                x_tau, tau = method.diffused(rollout, Renoise(torch.full((2,), u), noise))
+                assert torch.isclose(x_tau.square().sum(), variance[tau[0]], rtol=1e-9)
 
 
 def test_both_ways_of_backpropagation_are_one_update_at_one_step():

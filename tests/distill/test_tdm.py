@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tdmlib.denoisers import GaussianDenoiser, Guided
-from tdmlib.distill.losses import fake_loss, student_loss
+from tdmlib.distill.losses import distance, fake_loss, student_loss
 from tdmlib.distill.renoise import diffuse, importance_weight, mixed_noise
 from tdmlib.distill.tdm import TDM, Rollout, Start
 from tdmlib.errors import InputError
@@ -259,6 +259,30 @@ def test_the_student_objective_compares_conditional_predictions(choice):
     phi, psi = teacher(x_tau, tau, cond), fake(x_tau, tau, cond)
     assert torch.allclose(loss, student_loss(rollout.x_hat, phi, psi, **choice))
     assert torch.allclose(logs["score_gap"], (phi - psi).norm(dim=1))
+
+
+METRICS = ("pseudo_huber", "pseudo_huber_elementwise", "l2")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_consistency_and_score_distillation_share_one_distance(metric):
+    """d(x, sg(y)): y is the same network's answer at a cleaner level, or x moved by two scores."""
+    x, y, phi, psi = torch.randn(4, 5, 3, 2, generator=generator(16))
+    w = torch.ones((), requires_grad=True)
+    both = distance(w * x, w * y, metric)
+    assert torch.allclose(both, student_loss(x, y, x, metric=metric))
+    assert torch.allclose(student_loss(x, phi, psi, metric=metric), distance(phi, psi, metric))
+    (slope,) = torch.autograd.grad(both.sum(), w)
+    gap, d = x - y, 6
+    direction = {  # of the distance by x; y is not differentiated
+        "l2": 2 * gap / d,
+        "pseudo_huber": gap / (gap.square().sum((1, 2), True) + 0.00054**2 * d).sqrt(),
+        "pseudo_huber_elementwise": gap / (gap**2 + 1e-6).sqrt() / d,
+    }[metric]
+    assert torch.isclose(slope, (direction * x).sum())
+    assert (distance(x, x, metric) == 0).all()
+    with pytest.raises(InputError, match="target has shape"):
+        distance(x, y[:1], metric)
 
 
 def test_student_loss_pulls_from_the_fake_to_the_teacher():

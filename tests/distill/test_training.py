@@ -205,7 +205,10 @@ def test_one_student_of_several_step_counts_is_saved_with_them(tmp_path, teacher
     lit = train(module(teacher, choices=UNIFY, warmup=1), logger=CSVLogger(tmp_path))
     student = load_denoiser(f"{lit.trainer.log_dir}/student.safetensors")
     assert student.network.counts == [1, 2, 4] and student.network.guidance == [1, 3]
-    assert lit.fake.network.counts == [1, 2, 4] and lit.teacher.denoiser.network.counts is None
+    assert (
+        lit.fake.network.counts == [1, 2, 4]
+        and lit.teacher.denoiser.denoiser.network.counts is None
+    )
     noise, label = torch.randn(6, 1, 4, 4), torch.arange(6)
     made = []
     for K in (1, 2, 4):
@@ -217,3 +220,7 @@ def test_one_student_of_several_step_counts_is_saved_with_them(tmp_path, teacher
     assert not torch.allclose(made[0], made[1]) and not torch.allclose(made[1], made[2])
     blind = module(teacher, choices=UNIFY | {"steps_aware": "student"})
     assert blind.student.network.counts and blind.fake.network.counts is None
+    knowing = module(teacher, choices={"interval": "full", "fake_sees_origin": True})
+    assert knowing.fake.network.origin and not knowing.student.network.origin
+    train(knowing)
+    assert knowing.fake.network.embed_origin.weight.any()

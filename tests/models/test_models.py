@@ -40,7 +40,7 @@ def test_no_condition_is_the_empty_one_and_rows_are_independent():
     assert torch.allclose(one(z, 9)[1], one(z, t)[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("told", [{"counts": (1, 2, 8)}, {"guidance": (1, 6)},
+@pytest.mark.parametrize("told", [{"counts": (1, 2, 8)}, {"guidance": (1, 6)}, {"origin": True},
                                   {"counts": [8, 2, 1], "guidance": [1, 6]}])  # fmt: skip
 def test_a_network_that_is_told_more_starts_as_the_one_it_is_made_of(tmp_path, told):
     one, z = denoiser(), torch.randn(5, 1, 4, 4)
@@ -50,11 +50,12 @@ def test_a_network_that_is_told_more_starts_as_the_one_it_is_made_of(tmp_path, t
     assert torch.equal(torch.random.get_rng_state(), state)
     K = torch.tensor([1, 2, 8, 8, 1]) if "counts" in told else None
     w = torch.tensor([1, 1.7, 3, 5, 6]) if "guidance" in told else None
-    cond = Condition(label, K, w)
+    i = torch.tensor([0, 3, 8, 3, 19]) if "origin" in told else None
+    cond = Condition(label, K, w, i)
     assert torch.equal(one(z, t, label), other(z, t, cond))
 
     other(z, t, cond).square().sum().backward()  # and learns what it is told at once
-    for name in ("embed_steps", "embed_guidance"):
+    for name in ("embed_steps", "embed_guidance", "embed_origin"):
         if layer := getattr(other.network, name, None):
             assert (layer.weight.grad != 0).any(1).all()
             torch.nn.init.normal_(layer.weight)
@@ -79,6 +80,8 @@ def test_a_network_is_told_what_it_knows_and_nothing_else():
     for network, cond, says in (
         (one, Condition(label, steps=4), "not told steps"),
         (one, Condition(label, guidance=2.0), "not told guidance"),
+        (one, Condition(label, origin=2), "not told origin"),
+        (one.aware(origin=True), label, "is told origin"),
         (told, label, "is told steps: name it, as in Condition"),
         (told, Condition(label, 4), "is told guidance"),
         (
