@@ -1,4 +1,4 @@
-"""The ablations record: short trainings on digits, each with one choice of the method changed.
+"""The ablations record: short trainings on digits, by step count, guidance and single choices.
 
     python benchmarks/digits_ablations.py [--work runs/digits_ablations] [--quick]
 
@@ -8,54 +8,118 @@ data/results/digits_ablations.json after every choice that all seeds have tried.
 
 import argparse
 import json
+import logging
+import time
+import warnings
+from functools import partial
 from pathlib import Path
 
-from digits import COUNTS, SEEDS, TDM_YAML, UNIFY_YAML, distil, kept, quiet
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from tdm_mixtures import held_bytes
 
 from tdmlib.cli.sampling import generate
+from tdmlib.distill.lit import ScoreDistillation
+from tdmlib.distill.tdm import TDM
 from tdmlib.metrics.report import digits_report
+from tdmlib.models import save_denoiser
 from tdmlib.records import write_record
+from tdmlib.resources import find
 
-SAMPLES, EPOCHS, UNIFY_EPOCHS = 10_000, 5, 10
-CHOICES = {  # of `TDM`, or settings of the training, that differ from the configuration
-    "base": {},
-    "one": {"steps": 1},
-    "l2": {"metric": "l2"},
-    "clean": {"matched": "clean"},
-    "full": {"interval": "full"},
-    "transition": {"fake_target": "transition"},
-    "transition_full": {"fake_target": "transition", "interval": "full"},
-    "script": {"weight": "script"},
-    "exact": {"weight": "exact", "weight_cap": 10.0},
-    "fake2": {"fake_updates": 2},
-    "fake5": {"fake_updates": 5},
-    "fisher": {"divergence": "fisher"},
-    "dpm++": {"solver": "dpm++"},
-    "backpropagate": {"backpropagate": "all"},
+SEEDS, SAMPLES = (0, 1, 2), 10_000
+CONFIG, EPOCHS = "digits_unify.yaml", 6  # as many for each K of a student that learns four
+TEACHER, TEACHER_STEPS, GUIDANCE = "digits_teacher.safetensors", (1, 2, 4, 8, 25), (1.0, 2.0)
+COUNTS = (1, 2, 4, 8)
+CHOICES = {  # label: (choices of `TDM` or of the training, epochs)
+    "tdm1": ({"steps": 1}, EPOCHS),
+    "tdm2": ({"steps": 2}, EPOCHS),
+    "tdm4": ({}, EPOCHS),
+    "tdm8": ({"steps": 8}, EPOCHS),
+    "unify": ({"counts": COUNTS}, EPOCHS * len(COUNTS)),
+    "backpropagate": ({"backpropagate": "all"}, EPOCHS),
+    "l2": ({"metric": "l2"}, EPOCHS),
+    "script": ({"weight": "script"}, EPOCHS),
+    "exact": ({"weight": "exact", "weight_cap": 10.0}, EPOCHS),
+    "fake2": ({"fake_updates": 2}, EPOCHS),
+    "fisher": ({"divergence": "fisher"}, EPOCHS),
+    "dpm++": ({"solver": "dpm++"}, EPOCHS),
+    "unify_neither": ({"counts": COUNTS, "steps_aware": "neither"}, EPOCHS * len(COUNTS)),
+    "guided": ({"guidance": (1.0, 3.0)}, EPOCHS),
+    "clean": ({"matched": "clean"}, EPOCHS),
+    "full": ({"interval": "full"}, EPOCHS),
+    "transition": ({"fake_target": "transition"}, EPOCHS),
+    "fake5": ({"fake_updates": 5}, EPOCHS),
+    "unify_full": ({"counts": COUNTS, "interval": "full"}, EPOCHS * len(COUNTS)),
+    "unify_student": ({"counts": COUNTS, "steps_aware": "student"}, EPOCHS * len(COUNTS)),
 }
-UNIFY = {
-    "unify": {},
-    "unify_full": {"interval": "full"},
-    "unify_student": {"steps_aware": "student"},
-    "unify_neither": {"steps_aware": "neither"},
-}
-SETTINGS = ("fake_updates",)
+OF_TRAINING = ("fake_updates",)
 
 
-def measure(weights: Path, counts: tuple, seed: int, solver: str) -> dict:
-    """Reports by K, averaged and last; for one K also with the other solver. And the cost."""
-    found = {"cost": json.loads(weights.with_name("cost.json").read_text())}
+def distil(seed: int, choices: dict, epochs: int, to: Path) -> dict:
+    """Train a student, averaged and last in the folder `to`; what an update costs."""
+    told = yaml.safe_load(find("configs", CONFIG).read_text())["model"]["init_args"]
+    for name in ("student_optimizer", "fake_optimizer"):
+        told[name] = partial(torch.optim.AdamW, **told[name]["init_args"])
+    method = told["method"]["init_args"] | {"counts": None}
+    changed = {k: v for k, v in choices.items() if k in OF_TRAINING}
+    told["method"] = partial(TDM, **method | {k: choices[k] for k in choices.keys() - changed})
+    run = ScoreDistillation(**told | changed | {"seed": seed})
+    trainer = Trainer(
+        max_epochs=epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    begin = time.process_time()
+    trainer.fit(run)
+    seconds = (time.process_time() - begin) / int(run.update)
+    for name, student in (("average", run.average.module), ("last", run.student)):
+        save_denoiser(to / f"{name}.safetensors", student)
+    return {"updates": int(run.update), "seconds": seconds, "held_bytes": held_bytes(run)}
 
-    def report(path, K, solver=solver):
-        return digits_report(*generate(str(path), K, SAMPLES, 3000 + seed, solver=solver))
+
+def measure(seed: int, choices: dict, epochs: int, to: Path) -> dict:
+    """Reports by K and what else differs: no average, the other solver, guidance. And the cost."""
+    found = {"cost": distil(seed, choices, epochs, to)}
+    counts = choices.get("counts", (choices.get("steps", 4),))
+    solvers = ["ddim", "dpm++"]
+    if choices.get("solver") == "dpm++":
+        solvers.reverse()
+
+    def report(K, name="average", **kwargs):
+        kwargs = {"solver": solvers[0]} | kwargs
+        return digits_report(*generate(str(to / f"{name}.safetensors"), K, SAMPLES, 3000 + seed,
+                                       **kwargs))  # fmt: skip
 
     for K in counts:
-        found[str(K)] = report(weights, K)
-        found[f"{K} last"] = report(weights.with_name("last.safetensors"), K)
-    if len(counts) == 1:
-        other = "ddim" if solver == "dpm++" else "dpm++"
-        found[f"{K} {other}"] = report(weights, K, other)
+        found[str(K)] = report(K)
+        if choices.get("guidance"):
+            found[f"{K} guided"] = report(K, guidance=GUIDANCE[1])
+        elif "counts" not in choices:
+            found[f"{K} last"] = report(K, "last")
+            found[f"{K} {solvers[1]}"] = report(K, solver=solvers[1])
     return found
+
+
+def teacher() -> dict:
+    """The teacher's reports by guidance, steps and solver."""
+    return {
+        f"{K} {solver}" + " guided" * (scale != 1): digits_report(
+            *generate(TEACHER, K, SAMPLES, 1000, guidance=scale, solver=solver)
+        )
+        for scale, solver in ((1.0, "ddim"), (GUIDANCE[1], "ddim"), (1.0, "dpm++"))
+        for K in TEACHER_STEPS
+    }
+
+
+def kept(path: Path, task, *arguments) -> dict:
+    """What was measured before and lies at `path`, or else is measured now."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = task(*arguments)
+        path.write_text(json.dumps(found))
+        short = {k: round(v["frechet_all"], 3) for k, v in found.items() if "frechet_all" in v}
+        print(path.parent.name, short, flush=True)
+    return json.loads(path.read_text())
 
 
 def main() -> None:
@@ -63,31 +127,24 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/digits_ablations"))
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
     arguments = parser.parse_args()
-    quiet()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
     quick = arguments.quick
     work = arguments.work / "quick" if quick else arguments.work
-    work.mkdir(parents=True, exist_ok=True)
+    config = dict(file=CONFIG, samples=SAMPLES, guidance=GUIDANCE, choices=CHOICES)
     numbers = {}
-    config = dict(
-        files=[TDM_YAML, UNIFY_YAML], samples=SAMPLES, epochs=EPOCHS, unify_epochs=UNIFY_EPOCHS,
-        choices=CHOICES, unify=UNIFY,
-    )  # fmt: skip
-    for label, choices in (CHOICES | UNIFY).items():
-        changed = {k: v for k, v in choices.items() if k in SETTINGS}
-        method = {k: v for k, v in choices.items() if k not in SETTINGS}
-        yaml, epochs = (UNIFY_YAML, UNIFY_EPOCHS) if label in UNIFY else (TDM_YAML, EPOCHS)
-        counts = COUNTS if label in UNIFY else (method.get("steps", 4),)
-        runs = []
-        for seed in SEEDS:
-            to = work / f"{label}_seed{seed}"
-            weights = distil(yaml, seed, method, to, epochs=1 if quick else epochs, **changed)
-            solver = method.get("solver", "ddim")
-            runs.append(kept(to / "measured.json", measure, weights, counts, seed, solver))
-        numbers[label] = runs
-        for K in counts:
-            values = ", ".join(f"{run[str(K)]['frechet_all']:.3f}" for run in runs)
-            print(f"{label}, K = {K}: Fréchet to all {values}", flush=True)
-        if not quick:
+    for label, (choices, epochs) in CHOICES.items():
+        epochs = 1 if quick else epochs
+        folders = {seed: work / f"{label}_seed{seed}" for seed in SEEDS[: 1 if quick else None]}
+        numbers[label] = [
+            kept(to / "found.json", measure, seed, choices, epochs, to)
+            for seed, to in folders.items()
+        ]
+        if label == "unify":
+            numbers["teacher"] = kept(work / "teacher/found.json", teacher)
+        if not quick and "teacher" in numbers:
             write_record("digits_ablations", numbers, config=config, seeds=list(SEEDS))
 
 
