@@ -28,31 +28,29 @@ from tdmlib.records import write_record
 from tdmlib.resources import find
 
 SEEDS, SAMPLES = (0, 1, 2), 10_000
-CONFIG, EPOCHS = "digits_unify.yaml", 6  # as many for each K of a student that learns four
-TEACHER, TEACHER_STEPS, GUIDANCE = "digits_teacher.safetensors", (1, 2, 4, 8, 25), (1.0, 2.0)
+CONFIG, LONG, SHORT = "digits_unify.yaml", 6, 4  # epochs
+TEACHER, GUIDANCE = "digits_teacher.safetensors", (1.0, 2.0)
+ASKED = ((4, 1.0, "dpm++"), (4, GUIDANCE[1], "ddim"), (25, GUIDANCE[1], "ddim"))
 COUNTS = (1, 2, 4, 8)
-CHOICES = {  # label: (choices of `TDM` or of the training, epochs)
-    "tdm1": ({"steps": 1}, EPOCHS),
-    "tdm2": ({"steps": 2}, EPOCHS),
-    "tdm4": ({}, EPOCHS),
-    "tdm8": ({"steps": 8}, EPOCHS),
-    "unify": ({"counts": COUNTS}, EPOCHS * len(COUNTS)),
-    "backpropagate": ({"backpropagate": "all"}, EPOCHS),
-    "l2": ({"metric": "l2"}, EPOCHS),
-    "script": ({"weight": "script"}, EPOCHS),
-    "exact": ({"weight": "exact", "weight_cap": 10.0}, EPOCHS),
-    "fake2": ({"fake_updates": 2}, EPOCHS),
-    "fisher": ({"divergence": "fisher"}, EPOCHS),
-    "dpm++": ({"solver": "dpm++"}, EPOCHS),
-    "unify_neither": ({"counts": COUNTS, "steps_aware": "neither"}, EPOCHS * len(COUNTS)),
-    "guided": ({"guidance": (1.0, 3.0)}, EPOCHS),
-    "clean": ({"matched": "clean"}, EPOCHS),
-    "full": ({"interval": "full"}, EPOCHS),
-    "transition": ({"fake_target": "transition"}, EPOCHS),
-    "fake5": ({"fake_updates": 5}, EPOCHS),
-    "unify_full": ({"counts": COUNTS, "interval": "full"}, EPOCHS * len(COUNTS)),
-    "unify_student": ({"counts": COUNTS, "steps_aware": "student"}, EPOCHS * len(COUNTS)),
-}
+CHOICES = {f"tdm{K}": ({"steps": K}, LONG) for K in COUNTS} | {
+    "unify": ({"counts": COUNTS}, LONG * len(COUNTS)),  # as many samples of each K
+    "base": ({}, SHORT),
+    "l2": ({"metric": "l2"}, SHORT),
+    "backpropagate": ({"backpropagate": "all"}, SHORT),
+    "exact": ({"weight": "exact", "weight_cap": 10.0}, SHORT),
+    "dpm++": ({"solver": "dpm++"}, SHORT),
+    "fake2": ({"fake_updates": 2}, SHORT),
+    "fisher": ({"divergence": "fisher"}, SHORT),
+    "script": ({"weight": "script"}, SHORT),
+    "unify_neither": ({"counts": COUNTS, "steps_aware": "neither"}, LONG * len(COUNTS)),
+    "guided": ({"guidance": (1.0, 3.0)}, LONG),
+    "clean": ({"matched": "clean"}, SHORT),
+    "full": ({"interval": "full"}, SHORT),
+    "transition": ({"fake_target": "transition"}, SHORT),
+    "fake5": ({"fake_updates": 5}, SHORT),
+    "unify_full": ({"counts": COUNTS, "interval": "full"}, LONG * len(COUNTS)),
+    "unify_student": ({"counts": COUNTS, "steps_aware": "student"}, LONG * len(COUNTS)),
+}  # label: choices of `TDM` or of the training, and epochs
 OF_TRAINING = ("fake_updates",)
 
 
@@ -94,7 +92,7 @@ def measure(seed: int, choices: dict, epochs: int, to: Path) -> dict:
         found[str(K)] = report(K)
         if choices.get("guidance"):
             found[f"{K} guided"] = report(K, guidance=GUIDANCE[1])
-        elif "counts" not in choices:
+        if choices == {} or "solver" in choices:
             found[f"{K} last"] = report(K, "last")
             found[f"{K} {solvers[1]}"] = report(K, solver=solvers[1])
     return found
@@ -106,8 +104,7 @@ def teacher() -> dict:
         f"{K} {solver}" + " guided" * (scale != 1): digits_report(
             *generate(TEACHER, K, SAMPLES, 1000, guidance=scale, solver=solver)
         )
-        for scale, solver in ((1.0, "ddim"), (GUIDANCE[1], "ddim"), (1.0, "dpm++"))
-        for K in TEACHER_STEPS
+        for K, scale, solver in ASKED
     }
 
 
@@ -142,9 +139,9 @@ def main() -> None:
             kept(to / "found.json", measure, seed, choices, epochs, to)
             for seed, to in folders.items()
         ]
-        if label == "unify":
+        if label == "guided":
             numbers["teacher"] = kept(work / "teacher/found.json", teacher)
-        if not quick and "teacher" in numbers:
+        if not quick and label not in list(CHOICES)[: len(COUNTS)]:
             write_record("digits_ablations", numbers, config=config, seeds=list(SEEDS))
 
 
