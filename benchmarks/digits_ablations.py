@@ -28,29 +28,33 @@ from tdmlib.records import write_record
 from tdmlib.resources import find
 
 SEEDS, SAMPLES = (0, 1, 2), 10_000
-CONFIG, LONG, SHORT = "digits_unify.yaml", 6, 4  # epochs
+CONFIG, EPOCHS = "digits_unify.yaml", 4
 TEACHER, GUIDANCE = "digits_teacher.safetensors", (1.0, 2.0)
 ASKED = ((4, 1.0, "dpm++"), (4, GUIDANCE[1], "ddim"), (25, GUIDANCE[1], "ddim"))
 COUNTS = (1, 2, 4, 8)
-CHOICES = {f"tdm{K}": ({"steps": K}, LONG) for K in COUNTS} | {
-    "unify": ({"counts": COUNTS}, LONG * len(COUNTS)),  # as many samples of each K
-    "base": ({}, SHORT),
-    "l2": ({"metric": "l2"}, SHORT),
-    "backpropagate": ({"backpropagate": "all"}, SHORT),
-    "exact": ({"weight": "exact", "weight_cap": 10.0}, SHORT),
-    "dpm++": ({"solver": "dpm++"}, SHORT),
-    "fake2": ({"fake_updates": 2}, SHORT),
-    "fisher": ({"divergence": "fisher"}, SHORT),
-    "script": ({"weight": "script"}, SHORT),
-    "unify_neither": ({"counts": COUNTS, "steps_aware": "neither"}, LONG * len(COUNTS)),
-    "guided": ({"guidance": (1.0, 3.0)}, LONG),
-    "clean": ({"matched": "clean"}, SHORT),
-    "full": ({"interval": "full"}, SHORT),
-    "transition": ({"fake_target": "transition"}, SHORT),
-    "fake5": ({"fake_updates": 5}, SHORT),
-    "unify_full": ({"counts": COUNTS, "interval": "full"}, LONG * len(COUNTS)),
-    "unify_student": ({"counts": COUNTS, "steps_aware": "student"}, LONG * len(COUNTS)),
-}  # label: choices of `TDM` or of the training, and epochs
+UNIFY = {"counts": COUNTS}  # trained for as many samples of each K
+CHOICES = {
+    "tdm4": {},
+    "tdm1": {"steps": 1},
+    "tdm2": {"steps": 2},
+    "tdm8": {"steps": 8},
+    "unify": UNIFY,
+    "l2": {"metric": "l2"},
+    "backpropagate": {"backpropagate": "all"},
+    "exact": {"weight": "exact", "weight_cap": 10.0},
+    "dpm++": {"solver": "dpm++"},
+    "fake2": {"fake_updates": 2},
+    "fisher": {"divergence": "fisher"},
+    "unify_neither": UNIFY | {"steps_aware": "neither"},
+    "script": {"weight": "script"},
+    "guided": {"guidance": (1.0, 3.0)},
+    "full": {"interval": "full"},
+    "clean": {"matched": "clean"},
+    "transition": {"fake_target": "transition"},
+    "fake5": {"fake_updates": 5},
+    "unify_full": UNIFY | {"interval": "full"},
+    "unify_student": UNIFY | {"steps_aware": "student"},
+}  # of `TDM`, or of the training, that differ from the configuration
 OF_TRAINING = ("fake_updates",)
 
 
@@ -130,18 +134,18 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="lightning")
     quick = arguments.quick
     work = arguments.work / "quick" if quick else arguments.work
-    config = dict(file=CONFIG, samples=SAMPLES, guidance=GUIDANCE, choices=CHOICES)
+    config = dict(file=CONFIG, samples=SAMPLES, guidance=GUIDANCE, epochs=EPOCHS, choices=CHOICES)
     numbers = {}
-    for label, (choices, epochs) in CHOICES.items():
-        epochs = 1 if quick else epochs
-        folders = {seed: work / f"{label}_seed{seed}" for seed in SEEDS[: 1 if quick else None]}
+    for label, choices in CHOICES.items():
+        epochs = 1 if quick else EPOCHS * len(choices.get("counts", [0]))
+        folders = [work / f"{label}_{epochs}epochs_seed{seed}" for seed in SEEDS]
         numbers[label] = [
             kept(to / "found.json", measure, seed, choices, epochs, to)
-            for seed, to in folders.items()
+            for seed, to in zip(SEEDS, folders, strict=True)
         ]
         if label == "guided":
             numbers["teacher"] = kept(work / "teacher/found.json", teacher)
-        if not quick and label not in list(CHOICES)[: len(COUNTS)]:
+        if not quick and label not in list(CHOICES)[:4]:
             write_record("digits_ablations", numbers, config=config, seeds=list(SEEDS))
 
 
