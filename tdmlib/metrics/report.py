@@ -8,6 +8,7 @@ from tdmlib.errors import InputError
 from tdmlib.metrics.classifier import features_and_classes
 from tdmlib.metrics.frechet import frechet_distance
 from tdmlib.metrics.kid import classes_of, kernel_distance
+from tdmlib.metrics.manifold import precision_recall
 from tdmlib.metrics.neighbours import closer_to_training
 from tdmlib.metrics.swd import sliced_wasserstein
 
@@ -42,6 +43,7 @@ def class_variance(images: Tensor, labels: Tensor) -> float:
 def digits_report(images, labels: Tensor | None = None) -> dict[str, float]:
     """Distances to the 397 test and to all 1,797 digits, and what else we measure.
 
+    Precision and recall are those against the test digits, from 397 images on.
     `images` (n, 1, 8, 8) in [−1, 1]; with `labels` (n,), a fixed number of each class, also the
     share that the classifier reads as asked and the variance within classes.
     Raises InputError for fewer than 50 images, other shapes, NaN or pixels beyond ±10, for labels
@@ -54,11 +56,13 @@ def digits_report(images, labels: Tensor | None = None) -> dict[str, float]:
     train, test = digits()
     every = Split(*map(torch.cat, zip(train, test, strict=True)))
     ours, read = features_and_classes(images)
-    report = {}
+    report, features = {}, {}
     for name, real in (("test", test), ("all", every)):
-        reference = features_and_classes(real.images)[0]
+        reference = features[name] = features_and_classes(real.images)[0]
         report[f"frechet_{name}"] = frechet_distance(ours, reference)
         report[f"kid_{name}"] = kernel_distance(ours, reference, labels, real.labels)
+    if len(ours) >= len(test.images):
+        report["precision"], report["recall"] = precision_recall(ours, features["test"])
     report["sliced_wasserstein"] = sliced_wasserstein(images, every.images)
     if labels is not None:
         report["class_agreement"] = float((read == labels).float().mean())

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from tdmlib.denoisers import Condition
 from tdmlib.errors import InputError, check_number
 
+# Entries of a label's embedding are of the size of one; those of K start at zero and move by a
+# learning rate an update. Without this factor K = 1 lags for thousands of updates.
+REACH = 16.0
+
 
 class _Block(nn.Module):
     """h + W₂ SiLU(W₁ FiLM(LayerNorm(h))); starts as the identity."""
@@ -126,7 +130,7 @@ class ResidualMLP(nn.Module):
             if len(unknown := K[~match.any(1)]):
                 learnt = ", ".join(map(str, self.counts))
                 raise InputError(f"K = {int(unknown[0])}: the network has learnt K = {learnt}")
-            embedding = embedding + self.embed_steps(match.int().argmax(1))
+            embedding = embedding + REACH * self.embed_steps(match.int().argmax(1))
         if _is_told("guidance", cond.guidance, self.guidance):
             low, high = self.guidance
             w = torch.as_tensor(cond.guidance, dtype=self.frequencies.dtype, device=t.device)

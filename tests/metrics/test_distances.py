@@ -9,6 +9,7 @@ from tdmlib.errors import InputError
 from tdmlib.metrics.bootstrap import frechet_gap, interval, kernel_gap, resampled_rows
 from tdmlib.metrics.frechet import frechet_distance
 from tdmlib.metrics.kid import kernel_distance, within
+from tdmlib.metrics.manifold import precision_recall
 from tdmlib.metrics.neighbours import closer_to_training, nearest
 from tdmlib.metrics.swd import sliced_wasserstein
 
@@ -184,3 +185,39 @@ def test_sorting_gives_the_sliced_distance_of_pot():
     x, y = clouds(n=300, m=300)
     fewer = np.concatenate([y, y])  # the same law as another number of samples
     assert np.isclose(sliced_wasserstein(x, y, 32), sliced_wasserstein(x, fewer, 32))
+
+
+def brute_force_coverage(x, y, k):
+    """Share of rows of x that lie within the ball of some row of y up to its k-th neighbour."""
+    radius = [sorted(np.linalg.norm(b - y, axis=1))[k] for b in y]
+    inside = [any(np.linalg.norm(a - b) <= r for b, r in zip(y, radius, strict=True)) for a in x]
+    return np.mean(inside)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_precision_and_recall_are_shares_within_balls(k):
+    x, y = clouds(n=65, m=30)
+    parts = x[:30], x[30:60]
+    expected = [
+        np.mean([brute_force_coverage(part, y, k) for part in parts]),
+        np.mean([brute_force_coverage(y, part, k) for part in parts]),
+    ]
+    assert 0.05 < min(expected) < 0.95
+    assert np.allclose(precision_recall(x, y, k), expected)
+
+
+def test_precision_sees_strangers_and_recall_what_is_missing():
+    rng = np.random.default_rng(2)
+    real = rng.standard_normal((400, 3))
+    narrow, wide = (scale * rng.standard_normal((800, 3)) for scale in (0.3, 3.0))
+    assert precision_recall(real, real) == (1, 1)
+    precision, recall = precision_recall(narrow, real)
+    assert precision > 0.99 and recall < 0.4
+    precision, recall = precision_recall(wide, real)
+    assert precision < 0.5 and recall > 0.8
+
+
+@pytest.mark.parametrize("shape", [(20, 5), (200, 4), (200,)])
+def test_precision_and_recall_want_enough_samples_of_one_width(shape):
+    with pytest.raises(InputError, match="n ≥ m > k = 3"):
+        precision_recall(np.zeros(shape), np.zeros((40, 5)))

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from tdmlib.denoisers import Condition, FromV
 from tdmlib.errors import InputError
 from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
-from tdmlib.models.residual_mlp import check_labels
+from tdmlib.models.residual_mlp import REACH, check_labels
 from tdmlib.models.weights import read_description
 from tdmlib.schedules import cosine
 
@@ -71,6 +71,17 @@ def test_a_network_that_is_told_more_starts_as_the_one_it_is_made_of(tmp_path, t
             other(z, t, swapped)[K == K.flip(0)], whole[K == K.flip(0)], atol=1e-6
         )
         assert not torch.allclose(other(z, t, swapped)[1], whole[1], atol=1e-3)
+
+
+def test_the_number_of_steps_is_heard_above_the_class():
+    """Where it starts at zero, one update by Adam moves the answer by K far more than by class."""
+    network = denoiser().network.aware(counts=(1, 4))
+    z, t, label = torch.randn(3, 1, 4, 4), torch.tensor([3, 9, 20]), torch.tensor([2, 2, 2])
+    network(z, t, Condition(label, 4)).square().sum().backward()
+    by_class, by_count = network.embed_label.weight.grad[2], network.embed_steps.weight.grad[1]
+    assert by_class.abs().max() > 1e-3 and REACH > 1
+    assert torch.allclose(by_count, REACH * by_class)
+    assert (network.embed_steps.weight.grad[0] == 0).all()
 
 
 def test_a_network_is_told_what_it_knows_and_nothing_else():

@@ -1,0 +1,153 @@
+"""The ablations record: short trainings on digits, by step count, guidance and single choices.
+
+    python benchmarks/digits_ablations.py [--work runs/digits_ablations] [--quick]
+
+Trains and measures what is missing, so that an interrupted run goes on where it was; writes
+data/results/digits_ablations.json after every choice that all seeds have tried.
+"""
+
+import argparse
+import json
+import logging
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from tdm_mixtures import held_bytes
+
+from tdmlib.cli.sampling import generate
+from tdmlib.distill.lit import ScoreDistillation
+from tdmlib.distill.tdm import TDM
+from tdmlib.metrics.report import digits_report
+from tdmlib.models import save_denoiser
+from tdmlib.records import write_record
+from tdmlib.resources import find
+
+SEEDS, SAMPLES = (0, 1, 2), 10_000
+CONFIG, EPOCHS = "digits_unify.yaml", 4
+TEACHER, GUIDANCE = "digits_teacher.safetensors", (1.0, 2.0)
+ASKED = ((4, 1.0, "dpm++"), (4, GUIDANCE[1], "ddim"), (25, GUIDANCE[1], "ddim"))
+COUNTS = (1, 2, 4, 8)
+UNIFY = {"counts": COUNTS}  # trained for as many samples of each K
+CHOICES = {
+    "tdm4": {},
+    "tdm1": {"steps": 1},
+    "tdm2": {"steps": 2},
+    "tdm8": {"steps": 8},
+    "unify": UNIFY,
+    "l2": {"metric": "l2"},
+    "backpropagate": {"backpropagate": "all"},
+    "exact": {"weight": "exact", "weight_cap": 10.0},
+    "dpm++": {"solver": "dpm++"},
+    "fake2": {"fake_updates": 2},
+    "fisher": {"divergence": "fisher"},
+    "unify_neither": UNIFY | {"steps_aware": "neither"},
+    "script": {"weight": "script"},
+    "guided": {"guidance": (1.0, 3.0)},
+    "full": {"interval": "full"},
+    "clean": {"matched": "clean"},
+    "transition": {"fake_target": "transition"},
+    "fake5": {"fake_updates": 5},
+    "unify_full": UNIFY | {"interval": "full"},
+    "unify_student": UNIFY | {"steps_aware": "student"},
+}  # of `TDM`, or of the training, that differ from the configuration
+OF_TRAINING = ("fake_updates",)
+
+
+def distil(seed: int, choices: dict, epochs: int, to: Path) -> dict:
+    """Train a student, averaged and last in the folder `to`; what an update costs."""
+    told = yaml.safe_load(find("configs", CONFIG).read_text())["model"]["init_args"]
+    for name in ("student_optimizer", "fake_optimizer"):
+        told[name] = partial(torch.optim.AdamW, **told[name]["init_args"])
+    method = told["method"]["init_args"] | {"counts": None}
+    changed = {k: v for k, v in choices.items() if k in OF_TRAINING}
+    told["method"] = partial(TDM, **method | {k: choices[k] for k in choices.keys() - changed})
+    run = ScoreDistillation(**told | changed | {"seed": seed})
+    trainer = Trainer(
+        max_epochs=epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    begin = time.process_time()
+    trainer.fit(run)
+    seconds = (time.process_time() - begin) / int(run.update)
+    for name, student in (("average", run.average.module), ("last", run.student)):
+        save_denoiser(to / f"{name}.safetensors", student)
+    return {"updates": int(run.update), "seconds": seconds, "held_bytes": held_bytes(run)}
+
+
+def measure(seed: int, choices: dict, epochs: int, to: Path) -> dict:
+    """Reports by K and what else differs: no average, the other solver, guidance. And the cost."""
+    found = {"cost": distil(seed, choices, epochs, to)}
+    counts = choices.get("counts", (choices.get("steps", 4),))
+    solvers = ["ddim", "dpm++"]
+    if choices.get("solver") == "dpm++":
+        solvers.reverse()
+
+    def report(K, name="average", **kwargs):
+        kwargs = {"solver": solvers[0]} | kwargs
+        return digits_report(*generate(str(to / f"{name}.safetensors"), K, SAMPLES, 3000 + seed,
+                                       **kwargs))  # fmt: skip
+
+    for K in counts:
+        found[str(K)] = report(K)
+        if choices.get("guidance"):
+            found[f"{K} guided"] = report(K, guidance=GUIDANCE[1])
+        if choices == {} or "solver" in choices:
+            found[f"{K} last"] = report(K, "last")
+            found[f"{K} {solvers[1]}"] = report(K, solver=solvers[1])
+    return found
+
+
+def teacher() -> dict:
+    """The teacher's reports by guidance, steps and solver."""
+    return {
+        f"{K} {solver}" + " guided" * (scale != 1): digits_report(
+            *generate(TEACHER, K, SAMPLES, 1000, guidance=scale, solver=solver)
+        )
+        for K, scale, solver in ASKED
+    }
+
+
+def kept(path: Path, task, *arguments) -> dict:
+    """What was measured before and lies at `path`, or else is measured now."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = task(*arguments)
+        path.write_text(json.dumps(found))
+        short = {k: round(v["frechet_all"], 3) for k, v in found.items() if "frechet_all" in v}
+        print(path.parent.name, short, flush=True)
+    return json.loads(path.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path("runs/digits_ablations"))
+    parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    quick = arguments.quick
+    work = arguments.work / "quick" if quick else arguments.work
+    config = dict(file=CONFIG, samples=SAMPLES, guidance=GUIDANCE, epochs=EPOCHS, choices=CHOICES)
+    numbers = {}
+    for label, choices in CHOICES.items():
+        epochs = 1 if quick else EPOCHS * len(choices.get("counts", [0]))
+        folders = [work / f"{label}_{epochs}epochs_seed{seed}" for seed in SEEDS]
+        numbers[label] = [
+            kept(to / "found.json", measure, seed, choices, epochs, to)
+            for seed, to in zip(SEEDS, folders, strict=True)
+        ]
+        if label == "guided":
+            numbers["teacher"] = kept(work / "teacher/found.json", teacher)
+        if not quick and label not in list(CHOICES)[:4]:
+            write_record("digits_ablations", numbers, config=config, seeds=list(SEEDS))
+
+
+if __name__ == "__main__":
+    main()
