@@ -1,0 +1,57 @@
+"""TDM whose random numbers fill their space evenly, for samples of few coordinates."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tdmlib.distill.renoise import Renoise
+from tdmlib.distill.rollout import Start
+from tdmlib.distill.tdm import TDM
+from tdmlib.errors import InputError
+
+
+def _sobol(batch: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Scrambled Sobol points in (0, 1), shape (batch, columns)."""
+    seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+    points = torch.quasirandom.SobolEngine(columns, scramble=True, seed=seed).draw(batch)
+    return points.clamp(1e-6, 1 - 1e-6).to(generator.device)
+
+
+@dataclass(frozen=True)
+class EvenTDM(TDM):
+    """`TDM` on scrambled Sobol points: each batch holds every mode in nearly its share.
+
+    Each draw has the law that it has in `TDM`; only draws within a batch depend on each other, so
+    means are the same and vary less from batch to batch. Every step k of every K gets a run of
+    consecutive points, best of a power of two. For samples of shape (d,) with few coordinates.
+
+    Raises InputError as `TDM`, for a random landing or a drawn guidance, and for samples of another
+    shape.
+    """
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.landing != "grid" or self.guidance is not None:
+            raise InputError("EvenTDM lands on its grid, with the guidance given; take TDM")
+
+    def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
+        """Noise, and step counts K and steps k in runs of equal length (see the class)."""
+        (d,) = _flat(shape)
+        counts = torch.tensor([len(grid) - 1 for grid in self.grids], device=generator.device)
+        place = torch.arange(batch, device=generator.device) * len(counts)
+        K = counts[place // batch]
+        noise = torch.special.ndtri(_sobol(batch, d, generator))
+        return Start(noise, place % batch * K // batch, K)
+
+    def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Renoise:
+        """Levels and noise, from other columns than those of `start`, which go with them."""
+        (d,) = _flat(shape)
+        points = _sobol(batch, 2 * d + 1, generator)
+        return Renoise(u=points[:, d], noise=torch.special.ndtri(points[:, d + 1 :]))
+
+
+def _flat(shape: tuple[int, ...]) -> tuple[int]:
+    if len(shape) != 1 or shape[0] > 100:
+        raise InputError(f"samples of shape {shape}: EvenTDM is for (d,), d ≤ 100; take TDM")
+    return shape

@@ -1,0 +1,64 @@
+import math
+
+import pytest
+import torch
+
+from tdmlib.distill.even import EvenTDM
+from tdmlib.distill.tdm import TDM
+from tdmlib.errors import InputError
+from tdmlib.schedules import cosine
+
+SCHEDULE = cosine(100)
+
+
+def draws(method, batch, seeds):
+    """Start noise and renoise of many batches: (seeds, batch, …)."""
+    generators = [torch.Generator().manual_seed(seed) for seed in range(seeds)]
+    starts = [method.start(batch, (2,), g) for g in generators]
+    return starts, [method.renoise(batch, (2,), g) for g in generators]
+
+
+@pytest.mark.parametrize("kind", [TDM, EvenTDM])
+def test_every_step_of_every_count_occurs_equally_often(kind):
+    start = kind(SCHEDULE, counts=(1, 2, 4)).start(96, (2,), torch.Generator().manual_seed(0))
+    found = torch.stack([start.count, start.step], dim=1).unique(dim=0, return_counts=True)
+    pairs = {tuple(row.tolist()): int(n) for row, n in zip(*found, strict=True)}
+    assert pairs == {(K, k): 32 // K for K in (1, 2, 4) for k in range(K)}
+
+
+def test_each_draw_has_the_law_of_tdm_and_each_step_its_own():
+    """Of any place in a batch, over many batches: noise N(0, I), u uniform, none correlated."""
+    starts, renoises = draws(EvenTDM(SCHEDULE), 16, 4000)
+    z = torch.stack([torch.cat([s.noise, r.noise], 1) for s, r in zip(starts, renoises)])
+    u = torch.stack([r.u for r in renoises])
+    every = torch.cat([z, (u[..., None] - 0.5) * math.sqrt(12)], dim=2)  # (4000, 16, 5)
+    near = 5 / math.sqrt(len(every))
+    assert every.mean(0).abs().max() < near
+    second = torch.einsum("nbi,nbj->bij", every, every) / len(every)
+    assert (second - torch.eye(5)).abs().max() < 2 * near
+
+
+def test_the_mean_of_a_batch_varies_less_within_each_step():
+    """What decides the shares of modes: how many draws of a step fall on one side."""
+
+    def spread(kind):
+        starts, renoises = draws(kind(SCHEDULE), 256, 60)
+        sides = torch.stack([
+            torch.stack([((s.noise[:, 0] > 0) & (r.noise[:, 0] > 0.5))[s.step == k].float().mean()
+                         for k in range(4)])
+            for s, r in zip(starts, renoises, strict=True)
+        ])  # fmt: skip
+        return sides.std(0)
+
+    assert (spread(EvenTDM) < 0.6 * spread(TDM)).all()
+
+
+def test_what_it_does_not_do_is_refused():
+    with pytest.raises(InputError, match="take TDM"):
+        EvenTDM(SCHEDULE, landing="random")
+    with pytest.raises(InputError, match="take TDM"):
+        EvenTDM(SCHEDULE, guidance=(1, 4))
+    method, generator = EvenTDM(SCHEDULE), torch.Generator()
+    for draw in (method.start, method.renoise):
+        with pytest.raises(InputError, match="samples of shape"):
+            draw(8, (1, 8, 8), generator)
