@@ -34,6 +34,16 @@ def test_l2_does_as_well_as_pseudo_huber():
     assert (values("l2") < values("tdm4")).all()
 
 
+def test_fisher_makes_no_difference_that_three_seeds_show():
+    """The published order does not hold here."""
+    fisher, base = values("fisher"), values("tdm4")
+    assert fisher.min() < base.min() and base.max() < fisher.max()
+
+
+def test_a_second_fake_update_helps_a_little():
+    assert (values("fake2") < values("tdm4")).all()
+
+
 def test_trained_by_ddim_and_sampled_by_dpm_solver_is_the_best_pair():
     pairs = {
         "ddim, dpm++": values("tdm4", "4 dpm++"), "ddim": values("tdm4"),
