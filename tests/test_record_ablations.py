@@ -88,6 +88,6 @@ def test_at_fewer_steps_every_seed_of_unify_is_better(K):
     assert values("unify", str(K)).max() < values(f"tdm{K}", str(K)).min()
 
 
-@pytest.mark.parametrize("K", (1, 8))
+@pytest.mark.parametrize("K", [1, 8])
 def test_one_network_that_is_not_told_k_makes_a_compromise(K):
     assert values("unify", str(K)).max() < values("unify_neither", str(K)).min()
