@@ -91,3 +91,12 @@ def test_at_fewer_steps_every_seed_of_unify_is_better(K):
 @pytest.mark.parametrize("K", [1, 8])
 def test_one_network_that_is_not_told_k_makes_a_compromise(K):
     assert values("unify", str(K)).max() < values("unify_neither", str(K)).min()
+
+
+def test_guidance_costs_variety_and_the_student_learns_it():
+    teacher = NUMBERS["teacher"]["25 ddim guided"]
+    assert teacher["frechet_all"] > TEACHER["25"]["frechet_all"]
+    for run in NUMBERS["guided"]:
+        assert run["4"]["recall"] > run["4 guided"]["recall"]
+        assert run["4"]["frechet_all"] < run["4 guided"]["frechet_all"] < teacher["frechet_all"]
+        assert run["4 guided"]["class_agreement"] > 0.999
