@@ -291,3 +291,25 @@ def test_bad_input_is_refused_in_one_line(make, says):
     with pytest.raises(InputError, match=says) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@given(st.floats(0.02, 9), st.integers(1, 8), strategies.seeds)
+@settings(max_examples=30)
+def test_the_first_prediction_follows_the_noise_less_the_more_steps_follow(lam, K, seed):
+    schedule = cosine(40)
+    problem = LinearTDM(schedule, lam, (K,))
+    t = problem.grids[0][-2]
+    u = schedule.sigma[t] / schedule.alpha[t]
+    gain = problem.predictions(problem.matched_student())[-1]
+    assert np.isclose(gain, np.sqrt(lam + u**2) - u)
+    # any prediction with which the landing has the right variance follows the noise no more
+    rng = np.random.default_rng(seed)
+    z = np.linspace(-3, 3, 501)
+    z /= z.std()
+    x = rng.normal(gain, 1) * z + rng.normal(size=3) @ [z**2, np.sin(3 * z), np.sign(z)]
+    x -= x.mean()
+    half = u * (x * z).mean() / x.var()
+    x *= np.sqrt(half**2 + lam / x.var()) - half  # so that Var x + 2u Cov(x, z) = λ
+    landing = schedule.alpha[t] * x + schedule.sigma[t] * z
+    assert np.isclose(landing.var(), marginal_variance(schedule, lam)[t])
+    assert (x * z).mean() <= gain + 1e-9
