@@ -21,7 +21,7 @@ from tdmlib.distill.repeatable import (
     warm_average,
 )
 from tdmlib.distill.rollout import Denoiser
-from tdmlib.errors import InputError, check_number
+from tdmlib.errors import InputError, check_number, check_positive
 from tdmlib.models import ResidualMLP, load_denoiser
 from tdmlib.resources import find
 from tdmlib.schedules import Schedule, cosine
@@ -74,12 +74,14 @@ class ScoreDistillation(RepeatableTraining):
         original = teacher if start is None else _denoiser(start)
         if not hasattr(original, "network"):
             raise InputError(f"{type(original).__name__} holds no network; name one by start")
+        if getattr(teacher, "schedule", original.schedule) != original.schedule:
+            raise InputError("teacher and start have different schedules; give both the same")
         super().__init__(seed, ema, warmup, last_rate)
         self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
         self.accumulate = check_number("accumulate", accumulate, 1, whole=True)
         self.updates_per_epoch = check_number("updates_per_epoch", updates_per_epoch, 1, whole=True)
         self.fake_updates = check_number("fake_updates", fake_updates, 1, whole=True)
-        self.clip = clip if clip is None else check_number("clip", clip, 0)
+        self.clip = clip if clip is None else check_positive("clip", clip)
         self.automatic_optimization = False
         self.method = method(original.schedule)
         if guidance != 1 and self.method.aware("student")["guidance"]:
@@ -89,7 +91,7 @@ class ScoreDistillation(RepeatableTraining):
             for name in ("student", "fake")
         )  # in evaluation mode: no dropout
         self.average = AveragedModel(self.student, multi_avg_fn=warm_average(ema))
-        self.teacher = Guided(_Counted(teacher), guidance).requires_grad_(False)
+        self.teacher = Guided(_Counted(teacher), guidance).requires_grad_(False).eval()
         self.average.requires_grad_(False)
         self.shape, self.classes = original.network.shape, original.network.classes
         self.student_optimizer = check_optimizer("student_optimizer", student_optimizer)
@@ -112,6 +114,10 @@ class ScoreDistillation(RepeatableTraining):
             raise InputError(
                 f"batch_size = {self.batch_size} does not split into {parts} (processes times "
                 "accumulate); take a multiple"
+            )
+        if self.trainer.max_steps != -1:
+            raise InputError(
+                f"max_steps = {self.trainer.max_steps} counts steps of both networks; give max_epochs"
             )
         if not isinstance(self.trainer.train_dataloader, range):
             raise InputError("score distillation takes no data: leave out data")

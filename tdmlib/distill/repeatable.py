@@ -56,7 +56,7 @@ def warm_average(decay: float) -> Callable:
 def check_optimizer(name: str, optimizer: OptimizerFactory) -> OptimizerFactory:
     """`optimizer`, once it has made one. Raises InputError if it refuses its settings."""
     try:
-        optimizer([nn.Parameter(torch.zeros(1))])
+        optimizer([nn.Parameter(torch.zeros(1))]).step()  # some want a closure
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} refuses its settings: {error}") from None
     return optimizer
@@ -91,8 +91,10 @@ class RepeatableTraining(LightningModule):
 
     def rate(self, optimizer: Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
         """The warm cosine over the updates that the trainer is going to make."""
-        total = int(self.trainer.estimated_stepping_batches)
-        factor = warm_cosine(self.warmup, total, self.last_rate)
+        total = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total):
+            raise InputError("max_epochs = -1: the learning rate falls to an end; give max_epochs")
+        factor = warm_cosine(self.warmup, int(total), self.last_rate)
         return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:

@@ -92,6 +92,8 @@ class FewSteps:
         for name, hint in get_type_hints(type(self)).items():
             if get_origin(hint) is Literal:
                 one_of(name, getattr(self, name), get_args(hint))
+            if hint is bool and not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} = {getattr(self, name)!r}: must be True or False")
         _ = self.grids  # for its refusals
 
     @property

@@ -29,7 +29,7 @@ from tdmlib.distill.renoise import (
     transition_target,
 )
 from tdmlib.distill.rollout import Denoiser, FewSteps, Rollout, Start  # noqa: F401
-from tdmlib.errors import check_number, check_positive
+from tdmlib.errors import InputError, check_number, check_positive
 from tdmlib.schedules import Schedule
 
 
@@ -96,13 +96,15 @@ class TDM(FewSteps):
         allows τ = i. Its timesteps are levels of a schedule with σ_0 > 0.
         """
         T, K = schedule.T, check_number("K", steps, 1, schedule.T // 2, whole=True)
+        grid = [9 * T * i // (10 * K) for i in range(K + 1)]
+        gap = min(b - a for a, b in pairwise(grid))
         published = dict(
-            steps=[9 * T * i // (10 * K) for i in range(1, K + 1)],
+            steps=grid[1:],
             metric="pseudo_huber_elementwise",
             normalize=True,
             weight="script",
             lowest=max(1, round(0.02 * T)),
-            headroom=round(0.011 * T),
+            headroom=min(round(0.011 * T), gap - 1),
         )
         return cls(schedule, **published | choices)
 
@@ -117,6 +119,10 @@ class TDM(FewSteps):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         check_positive("snr_cap", self.snr_cap)
+        if self.fake_target == "transition" and self.weight != "none":
+            raise InputError(f'weight = {self.weight}: the transition target wants "none"')
+        if self.weight_cap is not None and self.weight != "exact":
+            raise InputError(f'weight_cap = {self.weight_cap}: bounds weight = "exact" alone')
 
     @property
     def room(self) -> int:

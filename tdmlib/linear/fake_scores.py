@@ -32,7 +32,7 @@ def weight_variance(
 ) -> float:
     """Var(ω)/E[ω]² of the weight with exponent η = `tilt` in d dimensions; ∞ where it is infinite.
 
-    ε̂ has `noise_variance` in every coordinate, 1 for a student that is right. There the formula is
+    ε̂ has `noise_variance` in every coordinate, 1 if it were fresh noise. There the formula is
     ((1 − η²ρ²) / √(1 − 4η²ρ²))^d − 1: finite for the density ratio, η = 1, where β² > ¾ σ_τ².
     Raises InputError unless 0 ≤ i < τ ≤ T, α_i > 0, η ≥ 0, d ≥ 1 and the variance is ≥ 0.
     """

@@ -134,7 +134,7 @@ class ResidualMLP(nn.Module):
         if _is_told("guidance", cond.guidance, self.guidance):
             low, high = self.guidance
             w = torch.as_tensor(cond.guidance, dtype=self.frequencies.dtype, device=t.device)
-            if len(beyond := w[(w < low) | (w > high)]):
+            if len(beyond := w[~((w >= low) & (w <= high))]):
                 check_number("guidance", float(beyond[0]), low, high)
             angle = (w - low).expand(t.shape) * (math.pi / 2 / (high - low))
             embedding = embedding + self.embed_guidance(self.waves(angle))
@@ -167,6 +167,8 @@ def _is_told(name: str, given, learnt) -> bool:
 
 def check_counts(counts) -> tuple[int, ...]:
     """Step counts K in order, each once; or InputError."""
+    if not hasattr(counts, "__iter__"):
+        raise InputError(f"counts = {counts!r}: name them in a list, as in (1, 2, 4, 8)")
     counts = tuple(sorted({check_number("K", K, 1, whole=True) for K in counts}))
     if not counts:
         raise InputError("counts = (): name the step counts to learn, as in (1, 2, 4, 8)")
@@ -175,6 +177,8 @@ def check_counts(counts) -> tuple[int, ...]:
 
 def check_range(name: str, ends) -> tuple[float, float]:
     """Two numbers, the lower first; or InputError."""
+    if not hasattr(ends, "__iter__"):
+        raise InputError(f"{name} = {ends!r}: give the lowest and the highest value, as in (1, 8)")
     ends = tuple(float(check_number(name, end)) for end in ends)
     if len(ends) != 2 or not ends[0] < ends[1]:
         raise InputError(f"{name} = {ends}: give the lowest and the highest value, as in (1, 8)")
