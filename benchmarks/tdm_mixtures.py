@@ -57,7 +57,6 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "unify_neither": UNIFY | {"steps_aware": "neither"},
     "unify_student": UNIFY | {"steps_aware": "student"},
     "unify_full": UNIFY | {"interval": "full"},
-    "long": {"updates_per_epoch": 1200},
 }
 
 
