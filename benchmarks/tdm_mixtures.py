@@ -54,9 +54,8 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "fisher": {"divergence": "fisher"},
     "dpm++": {"solver": "dpm++"},
     "denoised_script": {"fake_target": "denoised", "weight": "script"},
-    "unify_neither": UNIFY | {"steps_aware": "neither"},
-    "unify_student": UNIFY | {"steps_aware": "student"},
-    "unify_full": UNIFY | {"interval": "full"},
+    "long": {"updates_per_epoch": 1200},
+    "unify_long": UNIFY | {"updates_per_epoch": 1200},
 }
 
 

@@ -1,0 +1,70 @@
+"""What the record of students of known scores must show: the sentences of the chapter."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tdmlib.nonlinear import planar_mixtures
+from tdmlib.records import read_record
+
+RECORD = read_record("tdm_mixtures")
+NUMBERS, SEEDS = RECORD["numbers"], RECORD["seeds"]
+MIXTURES = list(planar_mixtures())
+
+
+def student(mixture, label="tdm4", steps=4, key="swd"):
+    """One number of a student, over the seeds."""
+    return np.array([run[str(steps)][key] for run in NUMBERS[mixture][label]])
+
+
+def teacher(mixture, steps):
+    return NUMBERS[mixture]["teacher"][str(steps)]["swd"]
+
+
+def test_the_record_is_measured_well():
+    assert len(SEEDS) >= 3 and RECORD["config"]["samples"] >= 2**15
+    assert list(NUMBERS) == MIXTURES
+    for runs in (runs for of in NUMBERS.values() for runs in of.values() if isinstance(runs, list)):
+        assert len(runs) == len(SEEDS)
+    for mixture in MIXTURES:
+        assert NUMBERS[mixture]["teacher"]["floor"]["swd"] < 0.05 * student(mixture).min()
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_each_student_is_closer_to_the_data_than_as_many_steps_of_its_teacher(mixture, steps):
+    assert student(mixture, f"tdm{steps}", steps).max() < teacher(mixture, steps)
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_more_steps_are_closer(mixture):
+    by_steps = [student(mixture, f"tdm{steps}", steps) for steps in (1, 2, 4)]
+    assert all(a.mean() > b.mean() for a, b in pairwise(by_steps))
+    assert by_steps[0].min() > by_steps[2].max()
+
+
+def test_four_steps_beat_eight_of_the_teacher_but_on_the_circle():
+    assert student("grid").max() < teacher("grid", 8)
+    assert student("uneven").max() < teacher("uneven", 8)
+    assert student("circle").min() > teacher("circle", 8)
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_the_bars_of_half_of_eight_steps_and_of_25_are_out_of_reach_here(mixture):
+    floor = NUMBERS[mixture]["teacher"]["floor of independent samples"]["swd"]
+    assert student(mixture).mean() > teacher(mixture, 8) / 2
+    assert student(mixture).mean() > teacher(mixture, 25) + floor
+
+
+def test_shares_bound_the_grid_and_places_the_others():
+    assert student("grid", key="places").mean() < 0.6 * student("grid").mean()
+    for mixture in ("circle", "uneven"):
+        assert student(mixture, key="places").mean() > 0.85 * student(mixture).mean()
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_the_last_step_alone_is_better_than_the_teachers_but_far_from_the_data(mixture):
+    ours = [run["last step"]["swd"] for run in NUMBERS[mixture]["tdm4"]]
+    assert max(ours) < NUMBERS[mixture]["teacher"]["last step of 4"]["swd"]
+    assert min(ours) > 1.3 * teacher(mixture, 25)
