@@ -68,3 +68,27 @@ def test_the_last_step_alone_is_better_than_the_teachers_but_far_from_the_data(m
     ours = [run["last step"]["swd"] for run in NUMBERS[mixture]["tdm4"]]
     assert max(ours) < NUMBERS[mixture]["teacher"]["last step of 4"]["swd"]
     assert min(ours) > 1.3 * teacher(mixture, 25)
+
+
+@pytest.mark.parametrize("choice", ["clean", "denoised", "denoised_exact"])
+def test_inexact_matching_is_more_than_twice_as_far(choice):
+    assert student("uneven", choice).mean() > 2 * student("uneven").mean()
+    assert student("uneven", choice).min() > student("uneven").max()
+
+
+def test_squares_are_not_told_from_pseudo_huber():
+    l2, huber = student("uneven", "l2"), student("uneven")
+    assert l2.min() < huber.max() and huber.min() < l2.max()
+
+
+def test_another_solver_helps_the_teacher_and_not_the_student():
+    for mixture in MIXTURES:
+        assert teacher(mixture, "4 dpm++") < teacher(mixture, 4)
+        other = np.array([run["dpm++"]["swd"] for run in NUMBERS[mixture]["tdm4"]])
+        gain = other / student(mixture)
+        assert gain.min() > 1.3 if mixture != "circle" else np.allclose(gain, 1, atol=0.02)
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_one_student_for_all_counts_loses_more_than_a_tenth(mixture):
+    assert student(mixture, "unify").mean() > 1.1 * student(mixture).mean()
