@@ -92,3 +92,16 @@ def test_another_solver_helps_the_teacher_and_not_the_student():
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_one_student_for_all_counts_loses_more_than_a_tenth(mixture):
     assert student(mixture, "unify").mean() > 1.1 * student(mixture).mean()
+
+
+def test_more_updates_of_the_fake_score_and_even_draws_help_on_average():
+    mean = {k: student("uneven", k).mean() for k in ("fake1", "tdm4", "fake5", "independent")}
+    assert mean["fake1"] > mean["tdm4"] > mean["fake5"]
+    assert mean["independent"] > 1.2 * mean["tdm4"]
+    last = [[run["last step"]["swd"] for run in NUMBERS["uneven"][k]] for k in ("tdm4", "fake5")]
+    assert np.divide(*np.mean(last, axis=1)) == pytest.approx(1, abs=0.05)
+
+
+def test_full_intervals_are_not_told_from_separate_ones():
+    full, separate = student("uneven", "full"), student("uneven")
+    assert full.min() < separate.max() and separate.min() < full.max()
