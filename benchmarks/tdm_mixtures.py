@@ -52,10 +52,6 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "fake5": {"fake_updates": 5},
     "backpropagate": {"backpropagate": "all"},
     "fisher": {"divergence": "fisher"},
-    "dpm++": {"solver": "dpm++"},
-    "denoised_script": {"fake_target": "denoised", "weight": "script"},
-    "long": {"updates_per_epoch": 1200},
-    "unify_long": UNIFY | {"updates_per_epoch": 1200},
 }
 
 
