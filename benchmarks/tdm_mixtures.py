@@ -52,6 +52,7 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "fake5": {"fake_updates": 5},
     "backpropagate": {"backpropagate": "all"},
     "fisher": {"divergence": "fisher"},
+    "dpm++": {"solver": "dpm++"},
 }
 
 

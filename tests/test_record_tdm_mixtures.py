@@ -76,8 +76,8 @@ def test_inexact_matching_is_more_than_twice_as_far(choice):
     assert student("uneven", choice).min() > student("uneven").max()
 
 
-@pytest.mark.parametrize("choice", ["l2", "fisher", "full"])
-def test_metric_divergence_and_intervals_are_not_told_apart(choice):
+@pytest.mark.parametrize("choice", ["l2", "fisher", "full", "dpm++"])
+def test_metric_divergence_intervals_and_solver_are_not_told_apart(choice):
     other, base = student("uneven", choice), student("uneven")
     assert other.min() < base.max() and base.min() < other.max()
 
