@@ -1,6 +1,6 @@
 """The TDM record on mixtures whose score is known: the teacher, students, and one choice at a time.
 
-    python benchmarks/tdm_mixtures.py [--work runs/tdm_mixtures] [--main] [--quick]
+    python benchmarks/tdm_mixtures.py [--work runs/tdm_mixtures] [--main] [--processes 2] [--quick]
 
 Trains what is missing, so that an interrupted run goes on where it was; writes
 data/results/tdm_mixtures.json, after the main table (--main stops there) and after every choice.
@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from tdmlib.denoisers import MixtureDenoiser
+from tdmlib.distill.even import EvenTDM
 from tdmlib.distill.exact import mixture_distillation, train
 from tdmlib.distill.tdm import TDM
 from tdmlib.metrics.modes import mode_recovery
@@ -25,16 +26,17 @@ from tdmlib.metrics.quasi import quasi_noise, quasi_sample
 from tdmlib.metrics.swd import sliced_wasserstein
 from tdmlib.nonlinear import planar_mixtures
 from tdmlib.records import write_record
-from tdmlib.sampling import sample
+from tdmlib.sampling import ddim_step, sample, time_grid
 from tdmlib.schedules import cosine
 
-T, SAMPLES, PROJECTIONS = 1000, 2**17, 64
+T, SAMPLES, PROJECTIONS = 1000, 2**15, 64
 TEACHER_STEPS, SEEDS = (1, 2, 4, 8, 25, 100), (0, 1, 2)
-BASE = dict(fake_target="transition", margin=60)
+BASE = dict(fake_target="transition", margin=20)
 SETTINGS = dict(
-    updates_per_epoch=3000, batch_size=512, rate=4e-4, fake_rate=1.5e-3, ema=0.995, last_rate=0.02
-)
-UNIFY = dict(counts=(1, 2, 4), margin=60)
+    updates_per_epoch=300, batch_size=512, fake_updates=2, rate=3e-4, fake_rate=1e-3, ema=0.98,
+    last_rate=0.02,
+)  # fmt: skip
+UNIFY = dict(counts=(1, 2, 4))
 STUDENTS = {
     "tdm4": {"steps": 4}, "tdm1": {"steps": 1}, "tdm2": {"steps": 2}, "unify": UNIFY,
 }  # fmt: skip
@@ -42,18 +44,15 @@ ABLATED = "uneven"  # of the students of this mixture one choice at a time is ch
 CHOICES = {  # choices of `TDM`, or settings of the training, that differ from those of tdm4
     "l2": {"metric": "l2"},
     "clean": {"matched": "clean"},
-    "full": {"interval": "full"},
     "denoised": {"fake_target": "denoised"},
-    "denoised_script": {"fake_target": "denoised", "weight": "script"},
     "denoised_exact": {"fake_target": "denoised", "weight": "exact", "weight_cap": 10.0},
-    "fisher": {"divergence": "fisher"},
-    "backpropagate": {"backpropagate": "all"},
-    "dpm++": {"solver": "dpm++"},
-    "fake2": {"fake_updates": 2},
+    "full": {"interval": "full"},
+    "independent": {"draws": "independent"},
+    "fake1": {"fake_updates": 1},
     "fake5": {"fake_updates": 5},
-    "unify_student": UNIFY | {"steps_aware": "student"},
-    "unify_neither": UNIFY | {"steps_aware": "neither"},
-    "unify_full": UNIFY | {"interval": "full"},
+    "backpropagate": {"backpropagate": "all"},
+    "fisher": {"divergence": "fisher"},
+    "dpm++": {"solver": "dpm++"},
 }
 
 
@@ -63,9 +62,26 @@ def reference(name: str, seed: int = 1) -> torch.Tensor:
 
 
 def report(x: torch.Tensor, name: str) -> dict[str, float]:
-    """Sliced W₂ to the data and what became of the modes."""
-    distance = sliced_wasserstein(x, reference(name), PROJECTIONS)
-    return {"swd": distance} | mode_recovery(x, planar_mixtures()[name])
+    """Sliced W₂ to the data, the same of samples redrawn in the true shares, and the modes."""
+    mixture = planar_mixtures()[name]
+    owner, order = mixture.responsibilities(x).argmax(1).sort(stable=True)
+    weights = (mixture.weights / torch.bincount(owner, minlength=len(mixture.weights)))[owner]
+    levels = (torch.arange(len(x)) + 0.5) / len(x)
+    redrawn = torch.searchsorted((weights / weights.sum()).double().cumsum(0), levels.double())
+    swd, places = (
+        sliced_wasserstein(y, reference(name), PROJECTIONS)
+        for y in (x, x[order][redrawn.clamp_max(len(x) - 1)])
+    )
+    return {"swd": swd, "places": places} | mode_recovery(x, mixture)
+
+
+def last_step(denoiser, name: str, grid: tuple[int, ...]) -> dict[str, float]:
+    """Report of the last step alone, on true samples that were diffused to its level."""
+    schedule, noise = cosine(T), quasi_noise(SAMPLES, 2, seed=7)
+    shuffled = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(0))
+    alpha, sigma = schedule.alpha[grid[1]], schedule.sigma[grid[1]]
+    z = (alpha * reference(name, seed=3) + sigma * noise[shuffled]).float()
+    return report(ddim_step(denoiser(z, grid[1]), z, grid[1], 0, schedule)[0], name)
 
 
 @torch.no_grad()
@@ -76,6 +92,7 @@ def teacher(name: str) -> dict[str, dict]:
     reports = {str(k): report(sample(exact, noise, k, schedule), name) for k in TEACHER_STEPS}
     for k in TEACHER_STEPS:
         reports[f"{k} dpm++"] = report(sample(exact, noise, k, schedule, solver="dpm++"), name)
+    reports["last step of 4"] = last_step(exact, name, time_grid(4, T))
     reports["floor"] = report(reference(name, seed=2), name)
     reports["floor of independent samples"] = report(mixture.sample(SAMPLES, seed=3), name)
     return reports
@@ -103,12 +120,14 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    changed = {k: choices[k] for k in choices if k in ("fake_updates",)}
-    method = BASE | {k: v for k, v in choices.items() if k not in changed}
-    settings = SETTINGS | changed | ({"updates_per_epoch": 20} if quick else {})
+    trained = {k: v for k, v in choices.items() if k in SETTINGS}
+    settings = SETTINGS | trained
+    method = BASE | {k: v for k, v in choices.items() if k not in trained and k != "draws"}
+    settings |= {"updates_per_epoch": 20} if quick else {}
+    kind = TDM if choices.get("draws") == "independent" else EvenTDM
     begin = time.process_time()
     run = mixture_distillation(
-        planar_mixtures()[name], lambda schedule: TDM(schedule, **method), cosine(T),
+        planar_mixtures()[name], lambda schedule: kind(schedule, **method), cosine(T),
         seed=seed, **settings,
     )  # fmt: skip
     with torch.enable_grad():
@@ -116,13 +135,14 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
         found = {"held_bytes": held_bytes(run)}
     found["seconds"] = (time.process_time() - begin) / settings["updates_per_epoch"]
     noise = quasi_noise(SAMPLES, 2, seed=100 + seed)
-    for K in run.method.counts or (run.method.steps,):
-        for key, network in ((f"{K}", run.average.module), (f"{K} last", run.student)):
-            found[key] = report(run.method.sample(network, noise, steps=K), name)
+    for K in run.method.counts or (len(run.method.grid) - 1,):
+        found[f"{K}"] = report(run.method.sample(run.average.module, noise, steps=K), name)
+        found[f"{K} last"] = report(run.method.sample(run.student, noise, steps=K), name)
+    if run.method.counts is None:
+        found["last step"] = last_step(run.average.module, name, run.method.grid)
         other = "ddim" if run.method.solver == "dpm++" else "dpm++"
-        if run.method.counts is None:
-            x = sample(run.average.module, noise, K, cosine(T), solver=other)
-            found[f"{K} {other}"] = report(x, name)
+        x = sample(run.average.module, noise, list(run.method.grid), cosine(T), solver=other)
+        found[other] = report(x, name)
     return found
 
 
@@ -141,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/tdm_mixtures"))
     parser.add_argument("--main", action="store_true", help="the main table alone")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
     arguments = parser.parse_args()
     quick = arguments.quick
@@ -152,7 +173,7 @@ def main() -> None:
         T=T, samples=SAMPLES, projections=PROJECTIONS, base=BASE, settings=SETTINGS,
         students=STUDENTS, choices=CHOICES, ablated=ABLATED,
     )  # fmt: skip
-    with ProcessPoolExecutor(2) as pool:  # one thread each
+    with ProcessPoolExecutor(arguments.processes) as pool:  # one thread each
 
         def ask(key, *task):
             return pool.submit(kept, work, key, *task)

@@ -29,7 +29,9 @@ def test_every_step_of_every_count_occurs_equally_often(kind):
 def test_each_draw_has_the_law_of_tdm_and_each_step_its_own():
     """Of any place in a batch, over many batches: noise N(0, I), u uniform, none correlated."""
     starts, renoises = draws(EvenTDM(SCHEDULE), 16, 4000)
-    z = torch.stack([torch.cat([s.noise, r.noise], 1) for s, r in zip(starts, renoises)])
+    z = torch.stack(
+        [torch.cat([s.noise, r.noise], 1) for s, r in zip(starts, renoises, strict=True)]
+    )
     u = torch.stack([r.u for r in renoises])
     every = torch.cat([z, (u[..., None] - 0.5) * math.sqrt(12)], dim=2)  # (4000, 16, 5)
     near = 5 / math.sqrt(len(every))
