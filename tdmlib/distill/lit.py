@@ -116,9 +116,7 @@ class ScoreDistillation(RepeatableTraining):
                 "accumulate); take a multiple"
             )
         if self.trainer.max_steps != -1:
-            raise InputError(
-                f"max_steps = {self.trainer.max_steps} counts steps of both networks; give max_epochs"
-            )
+            raise InputError("max_steps counts steps of both networks; give max_epochs")
         if not isinstance(self.trainer.train_dataloader, range):
             raise InputError("score distillation takes no data: leave out data")
         if self.trainer.precision == "16-mixed":

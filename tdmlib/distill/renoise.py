@@ -98,7 +98,8 @@ def density_ratio(
     """N(x_τ; α_τ x̂, σ_τ²)/q(x_τ | x_i) = (β/σ_τ)^d exp(½‖ε‖² − ½‖ε_mix‖²), shape (B,).
 
     Weighted by it, draws of x_τ around x_i count as draws around x̂. Its mean is one; its variance
-    is infinite where β² ≤ ½ σ_τ² (given ε̂; ≤ ¾ σ_τ² over ε̂ ~ N(0, I)). `cap` bounds it. Shapes, and what it raises, as in `mixed_noise`.
+    is infinite where β² ≤ ½ σ_τ² for given ε̂, ≤ ¾ σ_τ² over ε̂ ~ N(0, I). `cap` bounds it. Shapes,
+    and what it raises, as in `mixed_noise`.
     """
     check_shapes(mixed.shape, noise=noise)
     _, beta = _forward(i, tau, schedule, noise)
