@@ -15,9 +15,10 @@ Solver = Literal["ddim", "dpm++"]
 def time_grid(steps: int | Sequence[int], T: int) -> tuple[int, ...]:
     """The levels 0 = t_0 < t_1 < … < t_K that a K-step sampler visits on the grid 0 … T.
 
-    An int K gives t_i = iT/K, rounded. A list, tuple or array gives the levels at which the
-    denoiser is evaluated, in either order; the last landing is at 0 whether it is named or not.
-    Raises InputError unless 1 ≤ K ≤ T, or for levels outside 1 … T or repeated.
+    An int K gives t_i = iT/K, rounded. A list, tuple or array gives the levels at which
+    the denoiser is evaluated, in either order; the last landing is at 0 whether it is
+    named or not. Raises InputError unless 1 ≤ K ≤ T, or for levels outside 1 … T or
+    repeated.
     """
     if hasattr(steps, "tolist"):
         steps = steps.tolist()
@@ -53,19 +54,20 @@ def ddim_step(x_hat, z, t, s, schedule: Schedule):
 
 
 def extrapolate(x_hat, before, u, t, s, schedule: Schedule):
-    """x̂ for a step from t to s by DPM-Solver++(2M), second order: `ddim_step` does the rest.
+    """x̂ of a step t → s by DPM-Solver++(2M), of second order; `ddim_step` does the rest.
 
-    With λ = ln(α/σ), the line through x̂ = `x_hat` at λ_t and `before`, the prediction at the level
-    u ≥ t visited last, is followed halfway to λ_s: x̂ + c (x̂ − before),
-    c = (λ_s − λ_t)/2(λ_t − λ_u) (Lu et al., 2022, alg. 2). Where a λ is infinite (clean data, pure
-    noise), or at the first step, where u = t, c is zero and the step is of first order.
-    Levels as in `ddim_step`. Raises InputError where the shapes of x̂ and `before` differ.
+    With λ = ln(α/σ), the line through x̂ = `x_hat` at λ_t and `before`, the prediction at
+    the level u ≥ t visited last, is followed halfway to λ_s: x̂ + c (x̂ − before),
+    c = (λ_s − λ_t)/2(λ_t − λ_u) (Lu et al., 2022, alg. 2). Where a λ is infinite (clean
+    data, pure noise), or at the first step, where u = t, c is zero, the step of first
+    order. Levels as in `ddim_step`. Raises InputError where the shapes of x̂ and `before`
+    differ.
     """
     check_shapes(x_hat.shape, before=before)
     xp = array_namespace(x_hat)
     with np.errstate(divide="ignore", invalid="ignore"):
         lam_u, lam_t, lam_s = (
-            xp.log(alpha / sigma) for alpha, sigma in (schedule.at(k, x_hat) for k in (u, t, s))
+            xp.log(a / sigma) for a, sigma in (schedule.at(k, x_hat) for k in (u, t, s))
         )
         c = (lam_s - lam_t) / (2 * (lam_t - lam_u))
     return x_hat + xp.where(xp.isfinite(c), c, xp.zeros_like(c)) * (x_hat - before)

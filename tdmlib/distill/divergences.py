@@ -37,13 +37,14 @@ def fisher_predictions(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """x̂_φ, and in place of x̂_ψ what makes the difference the gradient of E_p‖s_ψ − s_φ‖².
 
-    With c = −ε/β, the score of q(x_τ | x_i), E⟨c, v(x_τ)⟩ = E⟨s_p, v(x_τ)⟩ for every field v (the
-    identity behind SiD, Zhou et al. 2024). So the divergence equals E[‖s_φ − c‖² − ‖s_ψ − c‖²],
-    the teacher's denoising loss on the student's points less the fake score's. The second is least
-    at s_ψ = s_p, so that its dependence on ψ may be left out: both networks are differentiated by
-    their input x_τ, not by their weights. As clean predictions, y = `transition_target` and
-    w_τ = σ_τ⁴/2α_τ², the gradient is x̂_ψ − x̂_φ + α_τ (J_φᵀ(x̂_φ − y) − J_ψᵀ(x̂_ψ − y)),
-    the Kullback-Leibler one and a term of Jacobians. Arguments as in `kl_predictions`.
+    With c = −ε/β, the score of q(x_τ | x_i), E⟨c, v(x_τ)⟩ = E⟨s_p, v(x_τ)⟩ for every
+    field v (the identity behind SiD, Zhou et al. 2024). So the divergence equals
+    E[‖s_φ − c‖² − ‖s_ψ − c‖²], the teacher's denoising loss on the student's points less
+    the fake score's. The second is least at s_ψ = s_p, so that its dependence on ψ may be
+    left out: both networks are differentiated by their input x_τ, not by their weights.
+    As clean predictions, y = `transition_target` and w_τ = σ_τ⁴/2α_τ², the gradient is
+    x̂_ψ − x̂_φ + α_τ (J_φᵀ(x̂_φ − y) − J_ψᵀ(x̂_ψ − y)), the Kullback-Leibler one and a
+    term of Jacobians. Arguments as in `kl_predictions`.
     """
     x_i = x_i.detach().requires_grad_()
     x_tau = diffuse(x_i, i, tau, noise, schedule)

@@ -22,12 +22,13 @@ def _sobol(batch: int, columns: int, generator: torch.Generator) -> Tensor:
 class EvenTDM(TDM):
     """`TDM` on scrambled Sobol points: each batch holds every mode in nearly its share.
 
-    Each draw has the law that it has in `TDM`; only draws within a batch depend on each other, so
-    means are the same and vary less from batch to batch. Every step k of every K gets a run of
-    consecutive points, best of a power of two. For samples of shape (d,) with few coordinates.
+    Each draw has the law that it has in `TDM`; only draws within a batch depend on each
+    other, so means are the same and vary less from batch to batch. Every step k of every
+    K gets a run of consecutive points, best of a power of two. For samples of shape (d,)
+    with few coordinates.
 
-    Raises InputError as `TDM`, for a random landing or a drawn guidance, and for samples of another
-    shape.
+    Raises InputError as `TDM`, for a random landing or a drawn guidance, and for samples
+    of another shape.
     """
 
     def __post_init__(self):
@@ -35,17 +36,18 @@ class EvenTDM(TDM):
         if self.landing != "grid" or self.guidance is not None:
             raise InputError("EvenTDM lands on its grid, with the guidance given; take TDM")
 
-    def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
+    def start(self, batch: int, shape, generator: torch.Generator) -> Start:
         """Noise, and step counts K and steps k in runs of equal length (see the class)."""
         (d,) = _flat(shape)
-        counts = torch.tensor([len(grid) - 1 for grid in self.grids], device=generator.device)
-        place = torch.arange(batch, device=generator.device) * len(counts)
+        device = generator.device
+        counts = torch.tensor([len(grid) - 1 for grid in self.grids], device=device)
+        place = torch.arange(batch, device=device) * len(counts)
         K = counts[place // batch]
         noise = torch.special.ndtri(_sobol(batch, d, generator))
         return Start(noise, place % batch * K // batch, K)
 
-    def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Renoise:
-        """Levels and noise, from other columns than those of `start`, which go with them."""
+    def renoise(self, batch: int, shape, generator: torch.Generator) -> Renoise:
+        """Levels and noise, from other points than those of `start`, which go with them."""
         (d,) = _flat(shape)
         points = _sobol(batch, 2 * d + 1, generator)
         return Renoise(u=points[:, d], noise=torch.special.ndtri(points[:, d + 1 :]))

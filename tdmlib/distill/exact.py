@@ -38,9 +38,9 @@ def mixture_distillation(
 ) -> ScoreDistillation:
     """The distillation of a mixture's exact score, ready to `train`.
 
-    Student and fake score start as copies of the teacher, see `mixture_start`. `schedule` is
-    the cosine one of 1000 steps unless given, `rate` and `fake_rate` are those of AdamW with
-    β = (0, 0.99), `network` are settings of `mixture_start`, `settings` of
+    Student and fake score start as copies of the teacher, see `mixture_start`. `schedule`
+    is the cosine one of 1000 steps unless given, `rate` and `fake_rate` are those of
+    AdamW with β = (0, 0.99), `network` are settings of `mixture_start`, `settings` of
     `ScoreDistillation`.
     """
     schedule = schedule or cosine(1000)

@@ -16,12 +16,13 @@ def _mean(value: Tensor) -> Tensor:
 def distance(
     x_hat: Tensor, target: Tensor, metric: Metric = "pseudo_huber", c: float | None = None
 ) -> Tensor:
-    """How far x̂ is from a target that is not differentiated, d(x̂, sg(target)), shape (B,).
+    """How far x̂ is from a target without gradient, d(x̂, sg(target)), shape (B,).
 
-    Consistency training and score distillation minimise it; they differ in the target. Both
-    arguments are clean predictions of shape (B, …). "pseudo_huber" is √(‖·‖² + c²) − c per sample,
-    c = 0.00054 √d (Song and Dhariwal, 2024); "pseudo_huber_elementwise" (c = 1e-3) and "l2" average
-    over dimensions. Raises InputError for an unknown metric, shapes that differ, or `c` ≤ 0.
+    Consistency training and score distillation minimise it; they differ in the target.
+    Both arguments are clean predictions of shape (B, …). "pseudo_huber" is
+    √(‖·‖² + c²) − c per sample, c = 0.00054 √d (Song and Dhariwal, 2024);
+    "pseudo_huber_elementwise" (c = 1e-3) and "l2" average over dimensions. Raises
+    InputError for an unknown metric, shapes that differ, or `c` ≤ 0.
     """
     check_shapes(x_hat.shape, target=target)
     if c is not None:
@@ -37,7 +38,8 @@ def distance(
         case "l2":
             return _mean(gap**2)
         case _:
-            raise InputError(f"metric {metric!r} is unknown; choose {', '.join(get_args(Metric))}")
+            names = ", ".join(get_args(Metric))
+            raise InputError(f"metric {metric!r} is unknown; choose {names}")
 
 
 def student_loss(

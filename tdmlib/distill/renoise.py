@@ -41,11 +41,13 @@ def _forward(i, tau, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
     return scale, (sigma_tau**2 - (scale * sigma_i) ** 2).clamp_min(0).sqrt()
 
 
-def diffuse(x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule) -> Tensor:
+def diffuse(
+    x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule
+) -> Tensor:  # fmt: skip
     """Carry samples at levels i forward to levels τ ≥ i, x_τ = (α_τ/α_i) x_i + β · noise.
 
-    x_i and noise have shape (B, …); i and tau are int tensors (B,). Raises InputError for τ < i,
-    levels outside 0 … T, i where α_i = 0, or shapes that differ.
+    x_i and noise have shape (B, …); i and tau are int tensors (B,). Raises InputError for
+    τ < i, levels outside 0 … T, i where α_i = 0, or shapes that differ.
     """
     check_shapes(x_i.shape, noise=noise)
     scale, beta = _forward(i, tau, schedule, x_i)
@@ -55,7 +57,7 @@ def diffuse(x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedu
 def mixed_noise(
     eps_hat: Tensor, noise: Tensor, i: Tensor, tau: Tensor, schedule: Schedule
 ) -> Tensor:
-    """ε_mix with x_τ = α_τ x̂ + σ_τ ε_mix, for x_i = α_i x̂ + σ_i ε̂ diffused by `noise` to τ.
+    """ε_mix with x_τ = α_τ x̂ + σ_τ ε_mix, for x_i = α_i x̂ + σ_i ε̂ diffused by `noise`.
 
     Shapes, and what it raises, as in `diffuse`; InputError also where σ_τ = 0.
     """

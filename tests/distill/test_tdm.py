@@ -304,10 +304,11 @@ def test_fake_loss_values():
     assert torch.allclose(fake_loss(x, y, snr=snr, weight=weight), expected)
 
 
-@pytest.mark.parametrize("weight", ["none", "script"])
 @pytest.mark.parametrize(
-    ("matched", "target"), [("noisy", "denoised"), ("clean", "denoised"), ("clean", "transition")]
-)
+    ("matched", "target", "weight"),
+    [("noisy", "denoised", "none"), ("noisy", "denoised", "script"), ("clean", "denoised", "none"),
+     ("clean", "denoised", "script"), ("clean", "transition", "none")],
+)  # fmt: skip
 def test_the_fake_objective_from_its_definition(matched, target, weight):
     """ε_mix solves x_τ = α_τ x̂ + σ_τ ε_mix; where x̂ itself is diffused it is ε, of weight one."""
     choices = dict(matched=matched, fake_target=target, weight=weight)
@@ -381,7 +382,10 @@ def test_the_published_settings():
      ({"interval": "both"}, "separate, full"), ({"fake_target": "x"}, "denoised, transition"),
      ({"matched": "x"}, "noisy, clean"), ({"divergence": "js"}, "kl, fisher"),
      ({"weight": True}, "none, script, exact"), ({"headroom": 10}, "0 … 9"),
-     ({"lowest": 11}, "1 … 10"), ({"weight_cap": -1}, "weight_cap = -1")],
+     ({"lowest": 11}, "1 … 10"), ({"weight_cap": -1}, "weight_cap = -1"),
+     ({"weight_cap": 10.0}, 'weight = "exact" alone'), ({"counts": 4}, "counts = 4"),
+     ({"weight": "exact", "fake_target": "transition"}, 'wants "none"'),
+     ({"normalize": "yes"}, "True or False"), ({"guidance": 2.0}, "guidance = 2.0")],
 )  # fmt: skip
 def test_bad_choices_are_refused(choice, says):
     with pytest.raises(InputError, match=says):

@@ -147,7 +147,9 @@ def test_mixed_precision_goes_the_same_way(teacher):
 
 def test_half_precision_that_needs_scaled_gradients_is_refused(teacher):
     lit = module(teacher)  # on a CPU lightning takes bf16 where 16 is asked for
-    lit._trainer = SimpleNamespace(world_size=1, train_dataloader=range(3), precision="16-mixed")
+    lit._trainer = SimpleNamespace(
+        world_size=1, max_steps=-1, train_dataloader=range(3), precision="16-mixed"
+    )
     with pytest.raises(InputError, match="take bf16-mixed"):
         lit.on_train_start()
 
