@@ -4,6 +4,7 @@ import logging
 import re
 import signal
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,11 @@ from tdmlib.resources import find
 SAME = re.compile(
     r"(model|data|optimizer|lr_scheduler|seed_everything|threads)\b"
     r"|trainer\.((max|min)_(epochs|steps)|precision|accumulate|gradient_clip|limit_train|overfit)"
+)
+# What a class path can be wrong about, in the parser's words.
+IMPORT = re.compile(
+    r"No module named '.+?'|module '.+?' has no attribute '.+?'|"
+    r"Expected (?:'.+?' to be a subclass of <class '.+?'>|a dot import path string: .+)"
 )
 ANEW = "to start anew, move its folder away and leave out --ckpt_path"
 
@@ -182,12 +188,14 @@ def _brief(message: str) -> str:
         return option[0]
     _, *parts = re.split(r'[Kk]ey "(.+?)":', message)
     key, essay = parts[-2:] if parts else ("", "")
+    if imports := IMPORT.findall(essay):
+        return f"{key}: {imports[-1]}"
     given = re.search(r"(?:Given|Got) value: (.*?)(?:\. Got value|\n|$)", essay)
     expected = re.search(r"Subtypes: \[(.*)\]", essay) or re.search(
         r"Expected an? (.*)\. Got", essay
     )
     if not (given and expected):
-        return f"{message:.300}"
+        return textwrap.shorten(message, 300, placeholder=" …")
     value = given[1]
     problems = re.findall(r"Problem with given class_path '(.+)':\n\s*(?:- )?(.+)", essay)
     if value.startswith("Namespace(") and problems:
