@@ -105,11 +105,19 @@ class TdmCLI(LightningCLI):
         """Before anything is written: is there something to go on with, or to lose?"""
         same = SameConfig(self.config.fit.as_dict())
         self.trainer.callbacks.append(same)
-        wanted = self.config.fit.ckpt_path
-        path = self.last if wanted == "last" else wanted and Path(wanted)
-        if self.last.is_file() and not (path and path.exists() and self.last.samefile(path)):
+        for name in ("max_epochs", "max_steps", "limit_train_batches"):
+            if getattr(self.trainer, name) == 0:
+                raise InputError(f"trainer.{name} = 0: no update would be made; leave it out")
+        wanted, last = self.config.fit.ckpt_path, self.last
+        if wanted == "last" and not last:
             raise InputError(
-                f"{str(self.last.parent)!r} holds a run already: --ckpt_path last goes on with it; "
+                "--ckpt_path last: no ModelCheckpoint with a dirpath keeps the last one here; "
+                "name a checkpoint's file"
+            )
+        path = last if wanted == "last" else wanted and Path(wanted)
+        if last and last.is_file() and not (path and path.exists() and last.samefile(path)):
+            raise InputError(
+                f"{str(last.parent)!r} holds a run already: --ckpt_path last goes on with it; "
                 f"{ANEW}"
             )
         if path is None:
@@ -121,9 +129,10 @@ class TdmCLI(LightningCLI):
         print(f"resuming from {path}")
 
     @property
-    def last(self) -> Path:
-        callback = self.trainer.checkpoint_callback
-        return Path(getattr(callback, "dirpath", None) or "") / "last.ckpt"
+    def last(self) -> Path | None:
+        """The last checkpoint, if the configuration names a folder to keep it in."""
+        folder = getattr(self.trainer.checkpoint_callback, "dirpath", None)
+        return folder and Path(folder) / "last.ckpt"
 
     def fit(self, model, **kwargs):
         (stop,) = (c for c in self.trainer.callbacks if isinstance(c, StopBetweenUpdates))
@@ -135,11 +144,9 @@ class TdmCLI(LightningCLI):
         except SystemExit:  # what Lightning makes of Ctrl-C
             if not self.trainer.interrupted:
                 raise
-            kept = f"--ckpt_path last goes on from {self.last}"
-            print(
-                "stopped;", kept if self.last.is_file() else "there is no checkpoint yet",
-                file=sys.stderr,
-            )  # fmt: skip
+            kept = self.last and self.last.is_file()
+            goes_on = f"--ckpt_path last goes on from {self.last}"
+            print("stopped;", goes_on if kept else "there is no checkpoint yet", file=sys.stderr)
             raise KeyboardInterrupt from None
         finally:
             signal.signal(signal.SIGINT, before)
@@ -252,12 +259,16 @@ def run(arguments: list[str]) -> None:
         )
     except ArgumentError as error:
         raise _cause(error) or InputError(_brief(str(error))) from None
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"{error.filename}: a file is in the way of this folder; move the file"
+        ) from None
     except (
         MisconfigurationException, ValueError, TypeError, RuntimeError, ModuleNotFoundError
     ) as error:  # fmt: skip
         if cause := _cause(error):
             raise _own(cause) from None
-        if stop.begun:
+        if stop.begun and not isinstance(error, MisconfigurationException):
             raise
         # before the training is set up whatever goes wrong is the configuration's
         raise InputError(_brief(str(error) or type(error).__name__)) from None
