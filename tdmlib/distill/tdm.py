@@ -29,7 +29,7 @@ from tdmlib.distill.renoise import (
     transition_target,
 )
 from tdmlib.distill.rollout import Denoiser, FewSteps, Rollout, Start  # noqa: F401
-from tdmlib.errors import InputError, check_number, check_positive
+from tdmlib.errors import InputError, check_number, check_positive, check_shapes
 from tdmlib.schedules import Schedule
 
 
@@ -55,7 +55,8 @@ class TDM(FewSteps):
     weight : multiply it by the public script's `importance_weight` ("script"), by the
         `density_ratio` ("exact"), at most `weight_cap` if that is given, or by nothing ("none").
 
-    Raises InputError for a choice that is not offered, or a number outside its range.
+    Raises InputError for a choice that is not offered, a number outside its range, or a step whose
+    only τ is pure noise.
     """
 
     interval: Literal["separate", "full"] = "separate"
@@ -95,7 +96,9 @@ class TDM(FewSteps):
         Ours: one grid, where its loss counts one level more than its rollout, and τ > i, where it
         allows τ = i. Its timesteps are levels of a schedule with σ_0 > 0.
         """
-        T, K = schedule.T, check_number("K", steps, 1, schedule.T // 2, whole=True)
+        if (T := schedule.T) < 2:
+            raise InputError("T = 1: the script's steps at 0.9 T need a schedule of T ≥ 2 steps")
+        K = check_number("K", steps, 1, T // 2, whole=True)
         grid = [9 * T * i // (10 * K) for i in range(K + 1)]
         gap = min(b - a for a, b in pairwise(grid))
         published = dict(
@@ -115,6 +118,12 @@ class TDM(FewSteps):
         check_number("headroom", self.headroom, 0, gap - self.margin, whole=True)
         first = min(grid[1] for grid in self.grids)
         check_number("lowest", self.lowest, 1, first - self.headroom, whole=True)
+        low = max(max(grid[-2] + self.margin, self.lowest) for grid in self.grids)
+        if low == self.schedule.T and self.schedule.alpha[-1] == 0:
+            raise InputError(
+                f"a step from T = {low} has no τ but T, where alpha_T = 0 leaves nothing of its "
+                "samples; take fewer steps or a smaller margin or lowest"
+            )
         for name in ("c", "weight_cap"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
@@ -146,7 +155,12 @@ class TDM(FewSteps):
         )
 
     def tau(self, rollout: Rollout, u: Tensor) -> Tensor:
-        """Levels τ, uniform on i + margin … t_{k+1} (or … T on full intervals), shape (B,)."""
+        """Levels τ, uniform on max(i + margin, lowest) … t_{k+1} − headroom, shape (B,).
+
+        On full intervals they end at T − headroom. `u`, within [0, 1), has shape (B,).
+        Raises InputError for another shape.
+        """
+        check_shapes(rollout.i.shape, u=u)
         full = torch.full_like(rollout.i, self.schedule.T)
         top = (rollout.upper if self.interval == "separate" else full) - self.headroom
         low = (rollout.i + self.margin).clamp_min(self.lowest)

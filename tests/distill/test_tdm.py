@@ -205,7 +205,7 @@ def test_only_the_last_step_is_differentiated():
 
 @given(st.sampled_from(["separate", "full"]), st.integers(1, 10), st.integers(1, 8))
 def test_tau_lies_in_its_interval_and_reaches_both_ends(interval, margin, K):
-    margin = min(margin, 40 // K)
+    margin = min(margin, 40 // K - 1)  # one less, for τ = T alone is refused
     method = TDM(SCHEDULE, steps=K, interval=interval, margin=margin)
     for k, (i, upper) in enumerate(zip(method.grid, method.grid[1:], strict=False)):
         ends = Rollout(None, None, None, torch.full((2,), i), torch.full((2,), upper))
@@ -371,6 +371,9 @@ def test_the_published_settings():
     assert TDM.script(SCHEDULE, steps=2, metric="l2").metric == "l2"
     with pytest.raises(InputError, match="K = 30"):
         TDM.script(SCHEDULE, steps=30)
+    with pytest.raises(InputError, match="T = 1: "):
+        TDM.script(cosine(1), steps=1)
+    assert TDM.script(cosine(2), steps=1).grid == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -390,6 +393,20 @@ def test_the_published_settings():
 def test_bad_choices_are_refused(choice, says):
     with pytest.raises(InputError, match=says):
         TDM(SCHEDULE, **choice)
+
+
+@pytest.mark.parametrize("interval", ["separate", "full"])
+@pytest.mark.parametrize(
+    "choice",
+    [{"steps": 40}, {"margin": 10}, {"steps": 1, "lowest": 40}, {"steps": [40, 39]},
+     {"counts": (1, 40)}, {"steps": 20, "margin": 2}],
+)  # fmt: skip
+def test_a_step_that_is_shown_pure_noise_alone_is_refused(choice, interval):
+    with pytest.raises(InputError, match="no τ but T, where alpha_T = 0"):
+        TDM(SCHEDULE, interval=interval, **choice)
+    seeing = cosine(41).sub(range(41))  # α_T > 0
+    assert TDM(seeing, interval=interval, **choice).schedule.T == 40
+    TDM(SCHEDULE, interval=interval, margin=9)
 
 
 def test_bad_metrics_and_missing_guidance_are_refused():
@@ -424,6 +441,10 @@ def test_a_method_can_be_hashed_and_compared(levels):
 
 
 def test_shapes_that_broadcasting_would_hide_are_refused():
+    rollout = Rollout(None, None, None, *torch.tensor([[0, 10], [10, 20]]))
+    for shape in ((), (1,), (3,), (2, 1)):
+        with pytest.raises(InputError, match=r"u has shape .* expected \(2,\)"):
+            TDM(SCHEDULE).tau(rollout, torch.zeros(shape))
     x, column, row = torch.zeros(4, 2), torch.zeros(4, 1), torch.zeros(1, 2)
     for wrong in (column, row):
         for f in (diffuse, mixed_noise):
