@@ -2,6 +2,7 @@
 
 import math
 from numbers import Integral, Real
+from typing import Literal, get_args, get_origin, get_type_hints
 
 
 class InputError(ValueError):
@@ -62,3 +63,16 @@ def one_of(name: str, value, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise InputError(f"{name} {value!r} is unknown; choose one of {', '.join(allowed)}")
     return value
+
+
+def check_choices(settings) -> None:
+    """Raise InputError for a field of a dataclass that its type, a Literal or bool, does not allow.
+
+    Fields of other types pass.
+    """
+    for name, hint in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if get_origin(hint) is Literal:
+            one_of(name, value, get_args(hint))
+        if hint is bool and not isinstance(value, bool):
+            raise InputError(f"{name} = {value!r}: must be True or False")

@@ -13,13 +13,11 @@ from torch import Tensor
 from tdmlib.distill.renoise import diffuse, transition_target
 from tdmlib.schedules import Schedule
 
-Network = Callable[[Tensor], Tensor]
-
 
 @torch.no_grad()
 def kl_predictions(
-    teacher: Network, fake: Network, x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor,
-    schedule: Schedule,
+    teacher: Callable[[Tensor], Tensor], fake: Callable[[Tensor], Tensor],
+    x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Both predictions at x_τ: ∇ KL(p ‖ q) = E[s_ψ − s_φ], and w_τ = σ_τ²/α_τ².
 
@@ -32,8 +30,8 @@ def kl_predictions(
 
 @torch.enable_grad()
 def fisher_predictions(
-    teacher: Network, fake: Network, x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor,
-    schedule: Schedule,
+    teacher: Callable[[Tensor], Tensor], fake: Callable[[Tensor], Tensor],
+    x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """x̂_φ, and in place of x̂_ψ what makes the difference the gradient of E_p‖s_ψ − s_φ‖².
 

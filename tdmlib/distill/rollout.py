@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from tdmlib.denoisers import Condition, Rows
-from tdmlib.errors import InputError, one_of
+from tdmlib.errors import InputError, check_choices
 from tdmlib.models.residual_mlp import check_counts, check_range
 from tdmlib.sampling import Solver, ddim_step, extrapolate, sample, time_grid
 from tdmlib.schedules import Schedule
@@ -89,11 +89,7 @@ class FewSteps:
         settle("steps", tuple(steps) if isinstance(steps, list) else steps)
         if self.guidance is not None:
             settle("guidance", check_range("guidance", self.guidance))
-        for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal:
-                one_of(name, getattr(self, name), get_args(hint))
-            if hint is bool and not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} = {getattr(self, name)!r}: must be True or False")
+        check_choices(self)
         _ = self.grids  # for its refusals
 
     @property

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.optimize import root
 
-from tdmlib.errors import InputError, check_number, one_of
+from tdmlib.errors import InputError, check_choices, check_number
 from tdmlib.linear.fake_scores import weighted_moments
 from tdmlib.linear.operators import (
     input_variances,
@@ -89,12 +89,10 @@ class LinearTDM:
     input_variance: np.ndarray | None = None
 
     def __post_init__(self):
-        one_of("interval", self.interval, ("separate", "full"))
-        one_of("fake_target", self.fake_target, ("denoised", "transition"))
-        one_of("matched", self.matched, ("noisy", "clean"))
+        check_choices(self)
         check_number("tilt", self.tilt, 0, 1)
         if self.tilt and self.fake_target == "transition":
-            raise InputError("tilt ≠ 0 with the transition target: that one is exact unweighted")
+            raise InputError(f"tilt = {self.tilt:g}: the transition target wants 0")
         lam, T = variances(self.lam), self.schedule.T
         weight = np.ones(T + 1) if self.level_weight is None else self.level_weight
         if (weight := variances(weight, "level_weight")).shape != (T + 1,):
@@ -190,7 +188,8 @@ class LinearTDM:
     def stationary(self, b=None) -> np.ndarray:
         """Factors at which nothing moves, by Newton's method from b (default: exact matching).
 
-        Raises InputError where it finds none, as at λ = 0, where b = 0 no longer repels.
+        Returns the shape of b. Raises InputError where it finds none, as at λ = 0, where b = 0 no
+        longer repels, or none that stands alone: a whole line, or a step that nothing moves.
         """
         if not (self.lam > 0).all():
             raise InputError("λ = 0: the last step ends at b = 0; give λ > 0")
@@ -201,6 +200,13 @@ class LinearTDM:
             answer = root(one._pull, start[:, *at], tol=1e-12)
             if np.abs(answer.fun).max() > 1e-8:
                 raise InputError(f"no stationary point found at λ = {self.lam[at]:g} from this b")
+            nudges = 1e-5 * np.diag(answer.x)
+            slopes = [one._pull(answer.x + d) - one._pull(answer.x - d) for d in nudges]
+            if not np.linalg.cond(slopes) < 1e8:  # a matrix that Newton's method cannot invert
+                raise InputError(
+                    f"the stationary point at λ = {self.lam[at]:g} is one of many, and where "
+                    "training ends depends on b; follow flow instead"
+                )
             found[:, *at] = answer.x
         return found
 
