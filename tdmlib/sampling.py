@@ -1,5 +1,6 @@
 """The deterministic K-step sampler: DDIM or DPM-Solver++ on any levels of the schedule."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
@@ -101,6 +102,6 @@ def sample(denoiser, noise, steps, schedule: Schedule, cond=None, solver: Solver
     `solver` is "ddim", or "dpm++" for DPM-Solver++(2M), at one evaluation a step either way.
     Raises InputError for a bad number or list of steps, or another solver, before any evaluation.
     """
-    for _, z, _ in trajectory(denoiser, noise, steps, schedule, cond, solver):  # noqa: B007
-        pass
+    path = trajectory(denoiser, noise, steps, schedule, cond, solver)
+    _, z, _ = deque(path, maxlen=1).pop()
     return z

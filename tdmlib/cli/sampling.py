@@ -88,14 +88,8 @@ def read_samples(path: Path) -> tuple[Tensor, Tensor | None]:
         content = np.load(path)
         arrays = {"images": content} if isinstance(content, np.ndarray) else dict(content)
     except (
-        ValueError,
-        OSError,
-        EOFError,
-        BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        MemoryError,
-    ) as error:
+        ValueError, OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, MemoryError
+    ) as error:  # fmt: skip
         raise InputError(f"{str(path)!r} is no .npy or .npz file of numbers: {error}") from None
     if "images" not in arrays:
         raise InputError(f"{str(path)!r} holds {sorted(arrays)}, not an array named images")

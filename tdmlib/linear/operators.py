@@ -4,6 +4,8 @@ Data x ~ N(0, Λ) with Λ = diag(λ). Everything splits over coordinates, so `la
 any shape and every function works on each of its entries.
 """
 
+from contextlib import suppress
+
 import numpy as np
 
 from tdmlib.errors import InputError, check_number
@@ -12,13 +14,10 @@ from tdmlib.schedules import Schedule
 
 def reals(name: str, values) -> np.ndarray:
     """`values` as float64. Raises InputError for arrays of anything but real numbers."""
-    try:
+    with suppress(TypeError, ValueError, OverflowError), np.errstate(over="ignore"):
         values = np.asarray(values)
         if values.dtype.kind in "fiuO":
-            with np.errstate(over="ignore"):  # a wider float becomes infinity, which is refused
-                return values.astype(np.float64)
-    except (TypeError, ValueError, OverflowError):
-        pass
+            return values.astype(np.float64)  # a wider float becomes infinity, which is refused
     raise InputError(f"{name} must be real numbers of the size of a float; these are not")
 
 

@@ -15,8 +15,8 @@ from tdmlib.distill.renoise import Renoise
 from tdmlib.distill.rollout import FewSteps, Rollout, Start
 from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
-from tdmlib.linear import marginal_variance
-from tdmlib.sampling import sample, time_grid, trajectory
+from tdmlib.linear import LinearTDM, marginal_variance
+from tdmlib.sampling import extrapolate, sample, trajectory
 from tdmlib.schedules import cosine
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -257,57 +257,42 @@ def test_one_step_holds_the_activations_of_one_evaluation(K):
     assert held == {"last": 40, "all": 40 * (K + 1) / 2}
 
 
-def solver_variance(slopes, K, lam, solver):
-    """Var x_0 over λ of the linear student x̂ = slopes[t] z, which starts from N(0, 1)."""
-    z = torch.ones(1, 1)
-    found = sample(lambda z, t, cond: slopes[t] * z, z, K, SCHEDULE, solver=solver)
-    return float(found) ** 2 / lam
-
-
 @pytest.mark.parametrize("K", [4, 8])
 def test_a_matched_student_belongs_to_its_solver(K):
-    """Slopes with which each point of a sampler's own path has the right variance."""
-    lam, grid, kept = 5.0, time_grid(K, 40), {}
-    wanted = marginal_variance(SCHEDULE, lam) ** 0.5
+    """Points of the right variance, so steps as matched under DDIM: what predicts them?"""
+    lam, problem, kept = 5.0, LinearTDM(SCHEDULE, 5.0, (K,)), {}
+    size = marginal_variance(SCHEDULE, lam) ** 0.5
+    one, ends = torch.ones(1, 1), [*problem.steps, (40, 40)]
+    steps = list(zip(problem.steps, problem.predictions(problem.matched_student()), strict=True))
     for solver in ("ddim", "dpm++"):
-        slopes = dict.fromkeys(grid, 0.0)
-        for i, u in list(pairwise(grid))[::-1]:  # a point is affine in the slope of its step
-
-            def point(h, i=i, u=u, slopes=slopes, solver=solver):
-                path = trajectory(
-                    lambda z, t, cond: (slopes | {u: h})[t] * z,
-                    torch.ones(1, 1), list(grid), SCHEDULE, solver=solver,
-                )  # fmt: skip
-                return float({t: z for t, z, _ in path}[i])
-
-            at = point(0.0), point(1.0)
-            slopes[u] = (wanted[i] - at[0]) / (at[1] - at[0])
-        kept[solver] = [solver_variance(slopes, K, lam, s) for s in ("ddim", "dpm++")]
-    assert kept["ddim"][0] == pytest.approx(1, abs=1e-6) == kept["dpm++"][1]
-    assert 1.05 < kept["ddim"][1] < 1.2 and 0.8 < kept["dpm++"][0] < 0.96
-
-
-class OneOff(TDM):
-    """The public script's slip: the loss takes points to lie one level above where they land."""
-
-    def point(self, rollout):
-        x_i, i = super().point(rollout)
-        return x_i, i + (i > 0)
+        slopes, before = {}, 0.0
+        for k, ((i, u), h) in reversed(list(enumerate(steps))):
+            gain = 1.0  # of what is taken, by what is predicted
+            if solver == "dpm++":
+                gain = float(extrapolate(one, 0 * one, ends[k + 1][1], u, i, SCHEDULE))
+            before = (h * size[u] + (gain - 1) * before) / gain
+            slopes[u] = before / size[u]
+        kept[solver] = [
+            float(sample(lambda z, t, _, h=slopes: h[t] * z, one, K, SCHEDULE, solver=by)) ** 2
+            for by in ("ddim", "dpm++")
+        ]
+    assert kept["ddim"][0] == pytest.approx(lam, abs=1e-9) == kept["dpm++"][1]
+    assert 1.05 < kept["ddim"][1] / lam < 1.2 and 0.8 < kept["dpm++"][0] / lam < 0.96
 
 
 @pytest.mark.parametrize("lam", [0.2, 5.0])
-def test_a_loss_one_level_off_asks_for_the_law_of_the_level_it_assumes(lam):
-    variance = torch.from_numpy(marginal_variance(SCHEDULE, lam))
-    for method, shift in ((TDM(SCHEDULE, margin=2), 0), (OneOff(SCHEDULE, margin=2), 1)):
-        for k, i in enumerate(method.grid[:-1]):
-            size = variance[i + shift * (i > 0)] ** 0.5  # of a point that should be left alone
-            upper = torch.full((2,), method.grid[k + 1])
-            x_i = torch.tensor([[1.0], [0.0]]) * size
-            rollout = Rollout(x_i, x_i, x_i, torch.full((2,), i), upper)
-            for u in (0.0, 0.5, 0.99):
-                noise = torch.tensor([[0.0], [1.0]])
-                x_tau, tau = method.diffused(rollout, Renoise(torch.full((2,), u), noise))
-                assert torch.isclose(x_tau.square().sum(), variance[tau[0]], rtol=1e-9)
+@pytest.mark.parametrize("off", [0, 1])
+def test_a_loss_one_level_off_asks_for_the_law_of_the_level_it_assumes(lam, off):
+    """Of a point that has it, the loss sees the teacher's law at each τ: there it rests."""
+    variance, method = torch.from_numpy(marginal_variance(SCHEDULE, lam)), TDM(SCHEDULE, margin=2)
+    for low, upper in pairwise(method.grid):
+        i = low + off * (low > 0)
+        x_i = torch.tensor([[1.0], [0.0]]) * variance[i] ** 0.5
+        rollout = Rollout(x_i, x_i, x_i, torch.full((2,), i), torch.full((2,), upper))
+        for u in (0.0, 0.5, 0.99):
+            noise = torch.tensor([[0.0], [1.0]])
+            x_tau, tau = method.diffused(rollout, Renoise(torch.full((2,), u), noise))
+            assert torch.isclose(x_tau.square().sum(), variance[tau[0]], rtol=1e-9)
 
 
 def test_both_ways_of_backpropagation_are_one_update_at_one_step():
