@@ -264,6 +264,26 @@ def test_the_student_objective_compares_conditional_predictions(choice):
 METRICS = ("pseudo_huber", "pseudo_huber_elementwise", "l2")
 
 
+@pytest.mark.parametrize("matched", ["noisy", "clean"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_objective_is_a_distance_to_a_target_without_gradient(metric, matched):
+    """x̂ to sg(x̂ + x̂_φ − x̂_ψ), both scores seen at x_i, or at x̂, diffused by hand."""
+    method, teacher, fake = TDM(SCHEDULE, metric=metric, matched=matched), 0.3, 0.8
+    rollout, renoise, cond = drawn(method, torch.tensor(0.5, requires_grad=True))
+    loss, _ = method.student_objective(labelled(teacher), labelled(fake), rollout, renoise, cond)
+    (slope,) = torch.autograd.grad(loss.sum(), rollout.x_hat, retain_graph=True)
+
+    x, tau = rollout.x_hat.detach().requires_grad_(), method.tau(rollout, renoise.u)
+    a, b = (np.pi / 80 * level[:, None] for level in (rollout.i, tau))
+    at, a = (x, 0 * a) if matched == "clean" else (rollout.x_i, a)
+    scale = torch.cos(b) / torch.cos(a)
+    x_tau = scale * at + (torch.sin(b) ** 2 - (scale * torch.sin(a)) ** 2).sqrt() * renoise.noise
+    phi, psi = (labelled(lam)(x_tau.detach(), tau, cond) for lam in (teacher, fake))
+    expected = distance(x, (x + phi - psi).detach(), metric)
+    assert torch.allclose(loss, expected)
+    assert torch.allclose(slope, torch.autograd.grad(expected.sum(), x)[0])
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_consistency_and_score_distillation_share_one_distance(metric):
     """d(x, sg(y)): y is the same network's answer at a cleaner level, or x moved by two scores."""

@@ -198,6 +198,30 @@ def test_exact_weights_and_clean_matching_end_at_one_place(schedule, seed):
     assert np.allclose(problem.point_variances(problem.stationary()), deviation**2)
 
 
+@pytest.mark.parametrize("K", [1, 3])
+def test_clean_matching_ends_at_the_variance_of_the_data_from_any_start(K):
+    """dh/ds = −hV (h²V − λ) · 2 mean α²σ²/pq over τ: V is settled from the top step down."""
+    problem, rng = LinearTDM(SCHEDULE, LAM, (K,), matched="clean"), np.random.default_rng(K)
+    variance = marginal_variance(SCHEDULE, LAM)
+    for size in (0.05, 1.0, 4.0):
+        h = size * rng.uniform(0.5, 2, (K, 3))
+        b = problem.factors(h)
+        inputs = problem.point_variances(b) / b**2
+        for row, (i, u) in enumerate(problem.steps):
+            tau, V = np.arange(i + 1, u + 1), inputs[row]
+            alpha, sigma = SCHEDULE.alpha[tau, None], SCHEDULE.sigma[tau, None]
+            p = (alpha * h[row]) ** 2 * V + sigma**2
+            rate = 2 * ((alpha * sigma) ** 2 / (p * variance[tau])).mean(0)
+            kappa = SCHEDULE.alpha[i] - SCHEDULE.alpha[u] * SCHEDULE.sigma[i] / SCHEDULE.sigma[u]
+            slope = -h[row] * V * (h[row] ** 2 * V - LAM) * rate
+            assert np.allclose(problem.velocity(b)[row], kappa * slope)
+        for choices in (dict(matched="clean"), dict(tilt=1.0)):  # the exact weight goes there too
+            end = LinearTDM(SCHEDULE, LAM, (K,), **choices).flow(b, [300.0])[0]
+            inputs = problem.point_variances(end) / end**2
+            assert np.allclose(problem.predictions(end) ** 2 * inputs, LAM, rtol=1e-3)
+            assert (problem.predictions(end) > 0).all()
+
+
 def test_a_fake_score_blind_to_k_has_a_line_of_fixed_points():
     problem = LinearTDM(SCHEDULE, LAM, (1, 2), fake_target="transition")
     assert problem.steps == [(0, 40), (0, 20), (20, 40)]
