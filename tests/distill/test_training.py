@@ -203,6 +203,51 @@ def test_no_data_enter_and_the_teacher_is_counted(tmp_path, teacher, capsys):
         module(teacher, choices=UNIFY, guidance=2.5)
 
 
+def lbfgs(parameters):
+    return torch.optim.LBFGS(parameters)
+
+
+@pytest.mark.parametrize(
+    ("settings", "trainer", "says"),
+    [({"start": "shorter"}, {}, "teacher and start have different schedules"),
+     ({}, {"max_steps": 6, "max_epochs": None}, "max_steps counts steps of both networks"),
+     ({}, {"max_epochs": -1}, "max_epochs = -1: the learning rate falls to an end"),
+     ({"optimizer": lbfgs}, {}, "student_optimizer refuses its settings: .*closure"),
+     ({"clip": 0}, {}, "clip = 0: must be positive"),
+     ({"clip": float("nan")}, {}, "clip = nan"),
+     ({"guidance": float("nan")}, {}, "guidance = nan: must be a finite number"),
+     ({"guidance": float("inf")}, {}, "guidance = inf")],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_refused_before_the_first_update(
+    teacher, monkeypatch, settings, trainer, says
+):
+    monkeypatch.setattr(ScoreDistillation, "training_step", lambda *_: pytest.fail("an update"))
+    if "start" in settings:
+        network = load_denoiser(teacher).network
+        settings = {"start": FromV(network, cosine(80).sub(range(41)))}
+    with pytest.raises(InputError, match=says) as caught:
+        train(module(teacher, **settings), **trainer)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_network_drops_anything_while_a_student_is_trained():
+    """Lightning puts modules into training mode; dropout would make the teacher another one."""
+    torch.manual_seed(0)
+    network = ResidualMLP((1, 4, 4), T=40, classes=10, width=16, blocks=1, dropout=0.5)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    teacher, seen = FromV(network, cosine(40)).train(), []
+    lit = ScoreDistillation(teacher, TDM, sgd, sgd, batch_size=16, updates_per_epoch=3, guidance=2)
+    teacher.register_forward_hook(lambda _, args, out: seen.append((*args, out)))
+    train(lit, max_epochs=2)
+    assert not any(m.training for part in (lit.teacher, lit.student, lit.fake)
+                   for m in part.modules())  # fmt: skip
+    assert len(seen) == 12
+    for z, t, cond, out in seen[:12]:
+        assert torch.allclose(teacher(z, t, cond), out, atol=1e-5)
+    assert not torch.allclose(teacher.train()(z, t, cond), out, atol=1e-5)  # as it could have been
+
+
 def test_one_student_of_several_step_counts_is_saved_with_them(tmp_path, teacher):
     lit = train(module(teacher, choices=UNIFY, warmup=1), logger=CSVLogger(tmp_path))
     student = load_denoiser(f"{lit.trainer.log_dir}/student.safetensors")
