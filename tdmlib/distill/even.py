@@ -37,7 +37,10 @@ class EvenTDM(TDM):
             raise InputError("EvenTDM lands on its grid, with the guidance given; take TDM")
 
     def start(self, batch: int, shape, generator: torch.Generator) -> Start:
-        """Noise, and step counts K and steps k in runs of equal length (see the class)."""
+        """Noise (batch, d), and K and steps k in runs of equal length (see the class).
+
+        Raises InputError unless `shape` is (d,), d ≤ 100.
+        """
         (d,) = _flat(shape)
         device = generator.device
         counts = torch.tensor([len(grid) - 1 for grid in self.grids], device=device)
@@ -47,7 +50,7 @@ class EvenTDM(TDM):
         return Start(noise, place % batch * K // batch, K)
 
     def renoise(self, batch: int, shape, generator: torch.Generator) -> Renoise:
-        """Levels and noise, from other points than those of `start`, which go with them."""
+        """Levels and noise (batch, d), from other points than `start`; raises as there."""
         (d,) = _flat(shape)
         points = _sobol(batch, 2 * d + 1, generator)
         return Renoise(u=points[:, d], noise=torch.special.ndtri(points[:, d + 1 :]))

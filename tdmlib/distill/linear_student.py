@@ -89,7 +89,7 @@ def best_fake(method: TDM, rollout: Rollout, renoise: Renoise) -> LinearDenoiser
     """The linear fake score of least `TDM.fake_objective` on these samples.
 
     The objective is quadratic in the slopes, so its gradients at 0 and at 1 say where it is least;
-    levels without samples, or without weight, get the slope 0.
+    levels without samples, or without weight, get the slope 0. Slopes have shape (T + 1,).
     """
     size = method.schedule.T + 1
     fakes = [LinearDenoiser(torch.full((size,), slope)) for slope in (0.0, 1.0)]

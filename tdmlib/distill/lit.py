@@ -163,7 +163,10 @@ class ScoreDistillation(RepeatableTraining):
             self.log_dict(logs | {"teacher_calls": self.calls}, sync_dist=True)
 
     def descend(self, optimizer, name: str, objectives: Iterable[tuple[Tensor, dict]]) -> dict:
-        """One update by the mean loss of the parts, each differentiated before the next is made."""
+        """One update by the mean loss of the parts, each differentiated before the next is made.
+
+        Returns the means of what they log. Raises InputError for a loss that is not finite.
+        """
         means = []
         for loss, logs in objectives:
             self.manual_backward(loss.mean() / self.accumulate)

@@ -29,7 +29,10 @@ class DigitsMonitor(Callback):
         self.reference = features_and_classes(torch.cat([train.images, test.images]))[0]
 
     def measure(self, module, steps: int | None = None) -> float:
-        """The distance at K = `steps`; None is the most that the student learns."""
+        """The distance at K = `steps`; None is the most that the student learns.
+
+        Raises InputError for a K that it does not learn.
+        """
         student, method = module.average.module, module.method
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(self.count, *module.shape, generator=generator).to(module.device)

@@ -31,7 +31,10 @@ def keyed_generator(device, *key: int) -> torch.Generator:
 
 
 def warm_cosine(warmup: int, total: int, last: float) -> Callable[[int], float]:
-    """A factor on the learning rate: linear over `warmup` updates, then cosine down to `last`."""
+    """A factor on the learning rate: linear over `warmup` updates, then cosine down to `last`.
+
+    `total` ≥ 1 is the number of updates in all; the factor takes the number made so far.
+    """
 
     def factor(update: int) -> float:
         decay = 0.5 * (1 + math.cos(math.pi * min(update / total, 1)))
@@ -90,7 +93,10 @@ class RepeatableTraining(LightningModule):
         return keyed_generator(self.device, self.seed, int(self.update))
 
     def rate(self, optimizer: Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
-        """The warm cosine over the updates that the trainer is going to make."""
+        """The warm cosine over the updates that the trainer is going to make.
+
+        Raises InputError where their number is infinite.
+        """
         total = self.trainer.estimated_stepping_batches
         if not math.isfinite(total):
             raise InputError("max_epochs = -1: the learning rate falls to an end; give max_epochs")
@@ -101,7 +107,7 @@ class RepeatableTraining(LightningModule):
         check_state(self, checkpoint["state_dict"], "checkpoint")
 
     def watch(self, loss: Tensor, name: str) -> Tensor:
-        """The mean loss, or an end to the run where it is no longer a number."""
+        """The mean of `loss`, any shape. Raises InputError where it is not finite."""
         loss = loss.mean()
         self._check_finite(name, loss)
         return loss

@@ -103,7 +103,7 @@ class FewSteps:
         return self.grids[-1]
 
     def aware(self, network: Literal["student", "fake"]) -> dict:
-        """What `network` is told besides labels, as the settings of a network that is."""
+        """What `network` is told besides labels, as settings of `ResidualMLP.aware`."""
         told = self.steps_aware == "both" or self.steps_aware == network
         return {"counts": self.counts if told else None, "guidance": self.guidance}
 
@@ -112,7 +112,7 @@ class FewSteps:
         return Condition(cond, self.aware(network)["counts"] and drawn.count, drawn.guidance)
 
     def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
-        """Draw noise, and step counts K and steps k that occur equally often in the batch."""
+        """Draw noise (batch, *shape), and K and steps k that occur equally often in it."""
         device = generator.device
 
         def uniform():
@@ -130,7 +130,10 @@ class FewSteps:
         return Start(noise, place // len(counts) % K, K, landing, guidance)
 
     def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
-        """Run the student from noise to its step k, each sample on the grid of its own K."""
+        """Run the student from noise to its step k, each sample on the grid of its own K.
+
+        `cond` are labels (B,), or None; the points have the dtype of the noise.
+        """
         K = start.count
         if K is None:
             K = torch.full_like(start.step, len(self.grid) - 1)
@@ -163,7 +166,7 @@ class FewSteps:
         return Rollout(x_hat, eps_hat, x_i, i, upper, K, start.guidance)
 
     def levels(self, K: Tensor) -> Tensor:
-        """t_0 … t_K for each K of a batch, t_K repeated to one length, (B, K_max + 2)."""
+        """t_0 … t_K for each K of a batch (B,), t_K repeated to one length, (B, K_max + 2)."""
         size = len(self.grid) + 1
         padded = [grid + grid[-1:] * (size - len(grid)) for grid in self.grids]
         counts = [len(grid) - 1 for grid in self.grids]
@@ -179,7 +182,7 @@ class FewSteps:
         steps: int | None = None,
         guidance: float | None = None,
     ) -> Tensor:
-        """x_0 from `noise` on the grid of K = `steps`, the largest K if None.
+        """x_0 from `noise` (B, …), of its shape, on the grid of K = `steps`, the largest if None.
 
         The student is told what it was told in training. Raises InputError for a K that it has not
         learnt, or where guidance is missing or not learnt.

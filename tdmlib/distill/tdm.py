@@ -147,7 +147,7 @@ class TDM(FewSteps):
         return replace(told, origin=drawn.i) if "origin" in self.aware(network) else told
 
     def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Renoise:
-        """Draw what diffuses a batch of trajectory points; anew for every update of a network."""
+        """Draw what diffuses `batch` points of `shape`; anew for every update of a network."""
         device = generator.device
         return Renoise(
             u=torch.rand(batch, generator=generator, device=device),
@@ -167,13 +167,13 @@ class TDM(FewSteps):
         return low + (u * (top - low + 1)).long()
 
     def point(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """What is diffused, without gradient, and its level: x_i at i, or x̂ at level 0."""
+        """What is diffused, without gradient, and its level (B,): x_i at i, or x̂ at level 0."""
         if self.matched == "clean":
             return rollout.x_hat.detach(), torch.zeros_like(rollout.i)
         return rollout.x_i.detach(), rollout.i
 
     def diffused(self, rollout: Rollout, renoise: Renoise) -> tuple[Tensor, Tensor]:
-        """(x_τ, τ) without gradient; from x_i, or from x̂ at level 0 if `matched` is "clean"."""
+        """(x_τ, τ), the first without gradient and of the shape of x̂, from `point`; τ is (B,)."""
         tau = self.tau(rollout, renoise.u)
         return diffuse(*self.point(rollout), tau, renoise.noise, self.schedule), tau
 
@@ -214,7 +214,7 @@ class TDM(FewSteps):
         return loss, {"student_loss": loss.detach(), "score_gap": gap}
 
     def carrier(self, rollout: Rollout) -> Tensor:
-        """x̂, with the gradient of x_i over ∂x_i/∂x̂ = α_i − σ_i α/σ at t_{k+1}.
+        """x̂ (B, …), with the gradient of x_i over ∂x_i/∂x̂ = α_i − σ_i α/σ at t_{k+1}.
 
         The two differ where the steps before the last are differentiated as well.
         """

@@ -17,7 +17,8 @@ def weighted_moments(signal, beta, rho, noise, tilt):
     """E[x_τ ζ] and E[x_τ²] under the weight, where x_τ = signal ζ + β ε and ε̂ = noise ζ.
 
     ζ and ε are independent N(0, 1), the weight has exponent `tilt` = η and is normalised. All are
-    arrays that broadcast. At η = 0 these are the plain moments.
+    arrays that broadcast, |ρ| ≤ 1; both results have their common shape. At η = 0 these are the
+    plain moments. Nothing is checked: at η > 1 the weight may have no mean.
     """
     share = np.sqrt(1 - rho**2)  # β/σ_τ
     # a weighted Gaussian is a Gaussian of another precision

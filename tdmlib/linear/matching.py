@@ -74,7 +74,8 @@ class LinearTDM:
     input_variance : of the noise that sampling starts from; default ‖v_T‖².
 
     Factors b have shape (steps of all students, *lam.shape), a student's row k going from t_{k+1}
-    to t_k. Raises InputError for a choice that is not offered, or a number outside its range.
+    to t_k, and so have what methods return for each row. Raises InputError for a choice that is not
+    offered, or a number outside its range; methods, for b of another shape or not finite.
     """
 
     schedule: Schedule
@@ -169,7 +170,10 @@ class LinearTDM:
         return -2 * self._geometry["kappa"] * total / count
 
     def flow(self, b, times) -> np.ndarray:
-        """b after training times s = `times`, rising from ≥ 0: shape (len(times), *b.shape)."""
+        """b after training times s = `times`, rising from ≥ 0: shape (len(times), *b.shape).
+
+        Raises InputError for other times, and where the flow runs to infinity.
+        """
         b, times = self._factors(b), reals("s", times)
         rising = times.ndim == 1 and times.size and (np.diff(times, prepend=0) >= 0).all()
         if not (rising and np.isfinite(times[-1])):
