@@ -76,16 +76,12 @@ class Schedule:
             t = np.asarray(to_device(t, "cpu"))  # looked up here: only B numbers are converted
             for end in (t.min(), t.max()) if t.size else ():
                 check_number("t", int(end), 0, self.T, whole=True)
+            t = t.reshape(-1, *[1] * (like.ndim - 1)) if t.ndim else t
         else:
             t = check_number("t", t, 0, self.T, whole=True)
-        alpha, sigma = (
-            xp.asarray(level[t], dtype=like.dtype, device=device(like))
-            for level in (self.alpha, self.sigma)
-        )
-        if alpha.ndim:
-            shape = (-1,) + (1,) * (like.ndim - 1)
-            alpha, sigma = xp.reshape(alpha, shape), xp.reshape(sigma, shape)
-        return alpha, sigma
+        kind = dict(dtype=like.dtype, device=device(like))
+        alpha, sigma = xp.asarray(self.alpha[t], **kind), xp.asarray(self.sigma[t], **kind)
+        return (alpha, sigma) if alpha.ndim else (alpha[()], sigma[()])  # NumPy's scalars
 
     def sub(self, levels) -> "Schedule":
         """The schedule of a teacher that stops at these levels only, e.g. range(0, 1001, 40).
