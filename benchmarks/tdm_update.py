@@ -9,6 +9,7 @@ update; writes data/results/tdm_update.json (tdm_update_cuda.json). Exits with 1
 """
 
 import argparse
+import gc
 import logging
 import sys
 import tempfile
@@ -142,6 +143,7 @@ def race(teacher: Path, pairs: int, device: str, precision: str) -> dict:
 
 def peak_memory(work: Callable[[], object], device: str = "cpu") -> int:
     """Most bytes of tensors held at a time while `work` runs, of those that it makes itself."""
+    gc.collect()  # a trainer left over would be collected while `work` runs, and count as negative
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, to_device
 
 from tdmlib.errors import InputError, check_number
 
@@ -73,20 +73,15 @@ class Schedule:
                     f"levels t have shape {tuple(t.shape)}, samples {tuple(like.shape)}; give one "
                     "level, or one for each sample"
                 )
-            # other widths do not serve as an index: torch takes uint8 for a mask, refuses int8
-            t = array_namespace(t).astype(t, array_namespace(t).int64)
-            for end in (t.min(), t.max()) if 0 not in t.shape else ():
+            t = np.asarray(to_device(t, "cpu"))  # looked up here: only B numbers are converted
+            for end in (t.min(), t.max()) if t.size else ():
                 check_number("t", int(end), 0, self.T, whole=True)
+            t = t.reshape(-1, *[1] * (like.ndim - 1)) if t.ndim else t
         else:
             t = check_number("t", t, 0, self.T, whole=True)
-        alpha, sigma = (
-            xp.asarray(level, dtype=like.dtype, device=device(like))[t]
-            for level in (self.alpha.copy(), self.sigma.copy())
-        )
-        if alpha.ndim:
-            shape = (-1,) + (1,) * (like.ndim - 1)
-            alpha, sigma = xp.reshape(alpha, shape), xp.reshape(sigma, shape)
-        return alpha, sigma
+        kind = dict(dtype=like.dtype, device=device(like))
+        alpha, sigma = xp.asarray(self.alpha[t], **kind), xp.asarray(self.sigma[t], **kind)
+        return (alpha, sigma) if alpha.ndim else (alpha[()], sigma[()])  # NumPy's scalars
 
     def sub(self, levels) -> "Schedule":
         """The schedule of a teacher that stops at these levels only, e.g. range(0, 1001, 40).

@@ -142,13 +142,13 @@ class ScoreDistillation(RepeatableTraining):
             )
 
         renoise = self.method.renoise(B, self.shape, generator)
-        logs = self.descend(
+        student_logs = self.descend(
             student_optimizer, "the student's loss",
             (student_objective(rows, renoise) for rows in parts),
         )  # fmt: skip
         for _ in range(self.fake_updates):
             renoise = self.method.renoise(B, self.shape, generator)
-            logs |= self.descend(fake_optimizer, "the fake score's loss", (
+            fake_logs = self.descend(fake_optimizer, "the fake score's loss", (
                 self.method.fake_objective(self.fake, known, renoise[rows], cond[rows])
                 for known, rows in zip(rollouts, parts, strict=True)
             ))  # fmt: skip
@@ -159,23 +159,25 @@ class ScoreDistillation(RepeatableTraining):
         self.update += 1
         every = self.trainer.log_every_n_steps
         if every and int(self.update) % every == 0:  # processes meet over it, so only if it is due
+            parts = [a | b for a, b in zip(student_logs, fake_logs, strict=True)]
+            logs = {key: torch.stack([p[key].mean() for p in parts]).mean() for key in parts[0]}
             self.log("student_loss", logs.pop("student_loss"), prog_bar=True, sync_dist=True)
             self.log_dict(logs | {"teacher_calls": self.calls}, sync_dist=True)
 
-    def descend(self, optimizer, name: str, objectives: Iterable[tuple[Tensor, dict]]) -> dict:
+    def descend(self, optimizer, name: str, objectives: Iterable[tuple[Tensor, dict]]) -> list:
         """One update by the mean loss of the parts, each differentiated before the next is made.
 
-        Returns the means of what they log. Raises InputError for a loss that is not finite.
+        Returns the logs of the parts. Raises InputError for a loss that is not finite.
         """
-        means = []
+        total, parts = 0.0, []
         for loss, logs in objectives:
-            self.manual_backward(loss.mean() / self.accumulate)
-            means.append({name: loss.detach()} | logs)
-        means = {key: torch.stack([m[key].mean() for m in means]).mean() for key in means[0]}
-        self.watch(means.pop(name), name)
+            loss = loss.mean() / self.accumulate
+            self.manual_backward(loss)
+            total, parts = total + loss.detach(), [*parts, logs]
+        self.watch(total, name)
         optimizer.step()
         optimizer.zero_grad()  # no gradient is held while the other network's graph is
-        return means
+        return parts
 
     @property
     def calls(self) -> float:

@@ -117,11 +117,11 @@ class RepeatableTraining(LightningModule):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         self._check_finite("the gradient's norm", norm)
-        if self.clip:
+        if self.clip and norm > self.clip:
             nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
 
     def _check_finite(self, name: str, value: Tensor) -> None:
-        if not torch.isfinite(value):
+        if not math.isfinite(value.item()):
             raise InputError(
                 f"{name} is {value.item()} at update {int(self.update)}; start anew with a lower "
                 "learning rate (the last checkpoint is intact)"

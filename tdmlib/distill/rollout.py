@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -92,7 +93,7 @@ class FewSteps:
         check_choices(self)
         _ = self.grids  # for its refusals
 
-    @property
+    @cached_property
     def grids(self) -> tuple[tuple[int, ...], ...]:
         """A grid for each step count, the longest last; shared by rollout, intervals, `sample`."""
         return tuple(time_grid(steps, self.schedule.T) for steps in self.counts or (self.steps,))
@@ -143,13 +144,13 @@ class FewSteps:
 
         def step(rows, k, to):
             """From t_{k+1} to the levels `to`: (x̂, x there, ε̂)."""
-            t = levels[rows, k + 1]
-            x_hat = ahead = student(x[rows], t, told[rows].bare())
+            z, t = x[rows], levels[rows, k + 1]
+            x_hat = ahead = student(z, t, told[rows].bare())
             if self.solver == "dpm++":
                 u = levels[rows, k + 2]
                 ahead = extrapolate(x_hat, before[rows], u, t, to, self.schedule)
                 before[rows] = x_hat
-            return ahead, *ddim_step(ahead, x[rows], t, to, self.schedule)
+            return ahead, *ddim_step(ahead, z, t, to, self.schedule)
 
         grad = torch.is_grad_enabled()
         with torch.set_grad_enabled(grad and self.backpropagate == "all"):
