@@ -49,6 +49,7 @@ CHOICES = {
     "guided": {"guidance": (1.0, 3.0)},
     "script": {"weight": "script"},
     "full": {"interval": "full"},
+    "full_told": {"interval": "full", "fake_sees_origin": True},
     "clean": {"matched": "clean"},
     "transition": {"fake_target": "transition"},
     "fake5": {"fake_updates": 5},

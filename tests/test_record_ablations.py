@@ -40,8 +40,26 @@ def test_fisher_makes_no_difference_that_three_seeds_show():
     assert fisher.min() < base.min() and base.max() < fisher.max()
 
 
-def test_a_second_fake_update_helps_a_little():
+def test_more_fake_updates_help_seed_by_seed():
     assert (values("fake2") < values("tdm4")).all()
+    assert (values("fake5") < values("fake2")).all()
+
+
+def test_full_intervals_lose_after_a_short_training_told_or_not():
+    for label in ("full", "full_told"):
+        assert values(label).min() > values("tdm4").max()
+
+
+def test_clean_points_lose_seed_by_seed():
+    assert (values("clean") > values("tdm4")).all()
+
+
+def test_the_transition_target_ruins_the_training_of_images():
+    assert values("transition").min() > 5 * values("tdm4").max()
+
+
+def test_the_script_s_weight_makes_no_difference():
+    assert abs(values("script").mean() - values("tdm4").mean()) < np.ptp(values("tdm4"))
 
 
 def test_trained_by_ddim_and_sampled_by_dpm_solver_is_the_best_pair():
@@ -91,6 +109,18 @@ def test_at_fewer_steps_every_seed_of_unify_is_better(K):
 @pytest.mark.parametrize("K", [1, 8])
 def test_one_network_that_is_not_told_k_makes_a_compromise(K):
     assert values("unify", str(K)).max() < values("unify_neither", str(K)).min()
+
+
+def test_it_is_the_fake_score_that_has_to_know_k():
+    """Told K alone, the student fares at one step as if nobody knew."""
+    alone, nobody = values("unify_student", "1"), values("unify_neither", "1")
+    assert alone.min() > 2 * values("unify", "1").max()
+    assert abs(alone.mean() / nobody.mean() - 1) < 0.1
+
+
+@pytest.mark.parametrize("K", [4, 8])
+def test_unify_on_full_intervals_loses_at_many_steps(K):
+    assert values("unify", str(K)).max() < values("unify_full", str(K)).min()
 
 
 def test_guidance_costs_variety_and_the_student_learns_it():
