@@ -115,6 +115,11 @@ class ScoreDistillation(RepeatableTraining):
                 f"batch_size = {self.batch_size} does not split into {parts} (processes times "
                 "accumulate); take a multiple"
             )
+        if parts > 1 and self.method.whole_batch:
+            raise InputError(
+                f"the method looks at the whole batch, {parts} parts (processes times accumulate) "
+                "do not; take one"
+            )
         if self.trainer.max_steps != -1:
             raise InputError("max_steps counts steps of both networks; give max_epochs")
         if not isinstance(self.trainer.train_dataloader, range):

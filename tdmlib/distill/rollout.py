@@ -75,6 +75,11 @@ class FewSteps:
         """How many levels a random landing leaves below t_{k+1}."""
         return 1
 
+    @property
+    def whole_batch(self) -> bool:
+        """Whether its losses need the whole batch at once, not its parts one after the other."""
+        return False
+
     def __post_init__(self):
         def settle(name, value):  # what is frozen can be hashed
             object.__setattr__(self, name, value)

@@ -26,6 +26,8 @@ from tdmlib.distill.renoise import (
     diffuse,
     importance_weight,
     mixed_noise,
+    stable_target,
+    transition_precision,
     transition_target,
 )
 from tdmlib.distill.rollout import Denoiser, FewSteps, Rollout, Start  # noqa: F401
@@ -50,10 +52,13 @@ class TDM(FewSteps):
     matched : "noisy" diffuses the trajectory point x_i, as the paper does; "clean" diffuses x̂.
     metric, c, normalize : as in `student_loss`.
     fake_target : what the fake score regresses. "denoised" is the student's clean prediction x̂,
-        "transition" the score of q(x_τ | x_i), exact but singular as τ falls to i.
+        "transition" the score of q(x_τ | x_i), exact but singular as τ falls to i, and "stable"
+        the mean of that over the batch, see `stable_target`: for samples of few coordinates.
     snr_cap : the fake loss is weighted by min(SNR, snr_cap).
     weight : multiply it by the public script's `importance_weight` ("script"), by the
-        `density_ratio` ("exact"), at most `weight_cap` if that is given, or by nothing ("none").
+        `density_ratio` ("exact"), at most `weight_cap` if that is given, or by nothing ("none");
+        "precision" weighs by min(`transition_precision`, snr_cap) instead, which gives the noisy
+        intervals their due. The first two are for the denoised target, the last for the others.
 
     Raises InputError for a choice that is not offered, a number outside its range, or a step whose
     only τ is pure noise.
@@ -69,9 +74,9 @@ class TDM(FewSteps):
     metric: Metric = "pseudo_huber"
     c: float | None = None
     normalize: bool = False
-    fake_target: Literal["denoised", "transition"] = "denoised"
+    fake_target: Literal["denoised", "transition", "stable"] = "denoised"
     snr_cap: float = 5.0
-    weight: Literal["none", "script", "exact"] = "none"
+    weight: Literal["none", "script", "exact", "precision"] = "none"
     weight_cap: float | None = None
 
     @classmethod
@@ -128,8 +133,12 @@ class TDM(FewSteps):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         check_positive("snr_cap", self.snr_cap)
-        if self.fake_target == "transition" and self.weight != "none":
-            raise InputError(f'weight = {self.weight}: the transition target wants "none"')
+        wanted = ("none", "script", "exact")
+        if self.fake_target != "denoised":
+            wanted = ("none", "precision")
+        if self.weight not in wanted:
+            names = " or ".join(f'"{name}"' for name in wanted)
+            raise InputError(f"weight = {self.weight}: the {self.fake_target} target wants {names}")
         if self.weight_cap is not None and self.weight != "exact":
             raise InputError(f'weight_cap = {self.weight_cap}: bounds weight = "exact" alone')
 
@@ -137,6 +146,11 @@ class TDM(FewSteps):
     def room(self) -> int:
         """A random landing leaves τ at least one level."""
         return self.margin + self.headroom
+
+    @property
+    def whole_batch(self) -> bool:
+        """The stable target averages over it."""
+        return self.fake_target == "stable"
 
     def aware(self, network: Literal["student", "fake"]) -> dict:
         told = {"origin": True} if network == "fake" and self.fake_sees_origin else {}
@@ -231,18 +245,22 @@ class TDM(FewSteps):
         """The fake score's loss (B,) and logs; no gradient reaches the student."""
         x_tau, tau = self.diffused(rollout, renoise)
         alpha, sigma = (level.flatten() for level in self.schedule.at(tau, x_tau))
+        snr, weight = (alpha / sigma) ** 2, self.fake_weight(rollout, renoise, tau)
+        if self.weight == "precision":
+            snr = transition_precision(self.point(rollout)[1], tau, self.schedule, x_tau)
+        told = self.condition("fake", cond, rollout)
         loss = fake_loss(
-            fake(x_tau, tau, self.condition("fake", cond, rollout).bare()),
-            self.fake_regression_target(rollout, renoise, tau),
-            snr=(alpha / sigma) ** 2,
+            fake(x_tau, tau, told.bare()),
+            self.fake_regression_target(rollout, renoise, tau, cond),
+            snr=snr,
             snr_cap=self.snr_cap,
-            weight=self.fake_weight(rollout, renoise, tau),
+            weight=weight,
         )
         return loss, {"fake_loss": loss.detach()}
 
     def fake_weight(self, rollout: Rollout, renoise: Renoise, tau: Tensor) -> Tensor | None:
         """The weight of each sample in the fake loss, (B,); one where x̂ itself is diffused."""
-        if self.weight == "none" or self.matched == "clean":
+        if self.weight in ("none", "precision") or self.matched == "clean":
             return None
         levels, noise = (rollout.i, tau, self.schedule), renoise.noise
         mixed = mixed_noise(rollout.eps_hat.detach(), noise, *levels)
@@ -250,8 +268,15 @@ class TDM(FewSteps):
             return importance_weight(mixed, noise)
         return density_ratio(mixed, noise, *levels, cap=self.weight_cap)
 
-    def fake_regression_target(self, rollout: Rollout, renoise: Renoise, tau: Tensor) -> Tensor:
+    def fake_regression_target(
+        self, rollout: Rollout, renoise: Renoise, tau: Tensor, cond: Tensor | None = None
+    ) -> Tensor:
         """The clean prediction that the fake score regresses at x_τ, shape of x̂."""
         if self.fake_target == "denoised":
             return rollout.x_hat.detach()
-        return transition_target(*self.point(rollout), tau, renoise.noise, self.schedule)
+        way = *self.point(rollout), tau, renoise.noise, self.schedule
+        if self.fake_target == "transition":
+            return transition_target(*way)
+        known = (rollout.i, rollout.upper, rollout.count, rollout.guidance, cond)
+        law = torch.stack([k.double() for k in known if k is not None], dim=1)
+        return stable_target(*way, law)

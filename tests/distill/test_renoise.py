@@ -3,7 +3,14 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from tdmlib.distill.renoise import density_ratio, diffuse, mixed_noise, transition_target
+from tdmlib.distill.renoise import (
+    density_ratio,
+    diffuse,
+    mixed_noise,
+    stable_target,
+    transition_precision,
+    transition_target,
+)
 from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
 from tdmlib.schedules import cosine
@@ -66,6 +73,55 @@ def test_the_transition_target_is_the_score_of_the_way():
     assert torch.isfinite(transition_target(x_i, i, 40, noise, SCHEDULE)).all()
 
 
+def test_the_stable_target_is_the_score_of_all_points_of_the_same_law():
+    """Against ∇ log of the mean of q(x_τ | x_j) over the points x_j of the group, by autograd."""
+    law = torch.tensor([[0, 1], [3, 1], [0, 1], [3, 2], [3, 1], [0, 1]])
+    i, tau = law[:, 0], torch.tensor([9, 7, 40, 21, 4, 1])
+    *_, noise, x_i, x_tau = drawn(6, (1, 3), i, tau)
+    y = stable_target(x_i, i, tau, noise, SCHEDULE, law)
+    for row in range(6):
+        points = x_i[(law == law[row]).all(1)]
+        (alpha_i, sigma_i), (alpha, sigma) = SCHEDULE.at(i[row], x_i), SCHEDULE.at(tau[row], x_i)
+        scale = alpha / alpha_i
+        beta = (sigma**2 - (scale * sigma_i) ** 2).sqrt()
+        z = x_tau[row].clone().requires_grad_()
+        logs = Normal(scale * points, beta).log_prob(z).sum((1, 2)).logsumexp(0)
+        score = torch.autograd.grad(logs, z)[0]
+        assert torch.allclose(alpha * y[row], z + sigma**2 * score, atol=1e-9)
+    assert torch.isfinite(y).all()
+    alone = transition_target(x_i, i, tau, noise, SCHEDULE)
+    assert torch.allclose(y[3], alone[3]) and not torch.allclose(y[:3], alone[:3], atol=0.01)
+
+
+def test_the_stable_target_comes_near_the_score_of_the_law():
+    """Of normal points it is known; averaged over more of them, the target varies less about it."""
+    i, tau, errors = torch.tensor(10), torch.tensor(14), []
+    for n in (1, 16, 256, 2048):
+        x_i, noise = torch.randn(2, 2048, 2, generator=generator(n))
+        law = torch.arange(2048)[:, None] // n
+        x_tau = diffuse(x_i, i, tau, noise, SCHEDULE)
+        exact = SCHEDULE.alpha[14] * x_tau  # of N(0, I) at every level
+        y = stable_target(x_i, i, tau, noise, SCHEDULE, law)
+        errors.append(float((y - exact).square().mean()))
+    assert errors[0] > 2 * errors[1] > 8 * errors[2] > 20 * errors[3]
+
+
+@pytest.mark.parametrize(("i", "tau"), [(0, 4), (0, 33), (10, 13), (10, 30), (30, 40)])
+def test_the_precision_of_the_transition_target_is_one_over_its_variance(i, tau):
+    n = 200_000
+    x_i, noise = torch.randn(2, n, generator=generator(5))
+    x_tau = diffuse(x_i, i, tau, noise, SCHEDULE)
+    y = transition_target(x_i, i, tau, noise, SCHEDULE)
+    left = y - x_tau * (y * x_tau).mean() / x_tau.square().mean()  # jointly normal
+    whole = torch.full((n,), i), torch.full((n,), tau)
+    precision = transition_precision(*whole, SCHEDULE, x_i)
+    assert precision.shape == (n,) and (precision == precision[0]).all()
+    assert float(left.var() * precision[0]) == pytest.approx(1, abs=0.02)
+    if i == 0:
+        alpha, sigma = SCHEDULE.at(tau, x_i)
+        assert torch.isclose(precision[0], (alpha / sigma) ** 2 + 1)
+
+
 @pytest.mark.parametrize(("weight", "cap"), [("none", None), ("script", None), ("exact", 0.8)])
 def test_the_method_weighs_the_fake_loss_by_its_choice(weight, cap):
     method = TDM(SCHEDULE, weight=weight, weight_cap=cap)
@@ -94,5 +150,9 @@ def test_a_ratio_of_other_shapes_or_of_nothing_is_refused():
         density_ratio(x, x[:1], 3, 5, SCHEDULE)
     with pytest.raises(InputError, match="tau ≥ i"):
         density_ratio(x, x, 5, 3, SCHEDULE)
+    with pytest.raises(InputError, match=r"law has shape \(3,\), expected \(4,\)"):
+        stable_target(x, 3, 5, x, SCHEDULE, torch.zeros(3, 1))
+    with pytest.raises(InputError, match="no variance there"):
+        transition_precision(0, 0, SCHEDULE, x)
     with pytest.raises(InputError, match="weight_cap = 0"):
         TDM(SCHEDULE, weight_cap=0)

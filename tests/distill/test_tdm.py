@@ -9,7 +9,7 @@ from torch import nn
 
 from tdmlib.denoisers import GaussianDenoiser, Guided
 from tdmlib.distill.losses import distance, fake_loss, student_loss
-from tdmlib.distill.renoise import diffuse, importance_weight, mixed_noise
+from tdmlib.distill.renoise import diffuse, importance_weight, mixed_noise, stable_target
 from tdmlib.distill.tdm import TDM, Rollout, Start
 from tdmlib.errors import InputError
 from tdmlib.linear import flow_map, marginal_variance
@@ -327,7 +327,9 @@ def test_fake_loss_values():
 @pytest.mark.parametrize(
     ("matched", "target", "weight"),
     [("noisy", "denoised", "none"), ("noisy", "denoised", "script"), ("clean", "denoised", "none"),
-     ("clean", "denoised", "script"), ("clean", "transition", "none")],
+     ("clean", "denoised", "script"), ("clean", "transition", "none"),
+     ("noisy", "transition", "none"), ("noisy", "transition", "precision"),
+     ("clean", "transition", "precision")],
 )  # fmt: skip
 def test_the_fake_objective_from_its_definition(matched, target, weight):
     """ε_mix solves x_τ = α_τ x̂ + σ_τ ε_mix; where x̂ itself is diffused it is ε, of weight one."""
@@ -343,15 +345,41 @@ def test_the_fake_objective_from_its_definition(matched, target, weight):
     if matched == "clean":
         a, x_i = 0 * a, x_hat
     scale = np.cos(b) / np.cos(a)
-    x_tau = scale * x_i + np.sqrt(np.sin(b) ** 2 - (scale * np.sin(a)) ** 2) * noise
+    beta = np.sqrt(np.sin(b) ** 2 - (scale * np.sin(a)) ** 2)
+    x_tau = scale * x_i + beta * noise
     mixed = (x_tau - np.cos(b) * x_hat) / np.sin(b)
     snr = np.tan(b[:, 0]) ** -2
     assert 0.1 < np.mean(snr > 2) < 0.9
-    gap = labelled(0.8)(torch.from_numpy(x_tau), tau, cond).numpy() - x_hat
+    if weight == "precision":
+        snr = ((np.cos(a) * beta)[:, 0] / np.sin(b[:, 0]) ** 2) ** 2
+    y = x_hat
+    if target == "transition":
+        y = x_i / np.cos(a) - scale * np.sin(a) ** 2 / (np.cos(a) * beta) * noise
+    gap = labelled(0.8)(torch.from_numpy(x_tau), tau, cond).numpy() - y
     expected = np.minimum(snr, 2) * (gap**2).mean(1)
     if weight == "script":
         expected *= np.exp(-(mixed**2).mean(1) / 2) / np.exp(-(noise**2).mean(1) / 2)
     assert np.allclose(loss, expected)
+
+
+@pytest.mark.parametrize("interval", ["separate", "full"])
+def test_the_stable_target_of_the_method_averages_over_points_of_one_law(interval):
+    """One K, step, label: apart from others in the batch it is the same, and no row is alone."""
+    choices = dict(steps_aware="neither", fake_target="stable", weight="precision")
+    method = TDM(SCHEDULE, counts=(1, 2), interval=interval, **choices)
+    cond = torch.randint(2, (64,), generator=generator(13))
+    rollout = method.rollout(labelled(0.5), method.start(64, (3,), generator(14)), cond)
+    renoise = method.renoise(64, (3,), generator(15))
+    tau = method.tau(rollout, renoise.u)
+    y = method.fake_regression_target(rollout, renoise, tau, cond)
+    seen = 0
+    for K, i, label in ((1, 0, 0), (2, 0, 0), (2, 20, 1)):
+        rows = (rollout.count == K) & (rollout.i == i) & (cond == label)
+        x_i, at = rollout.x_i[rows], (rollout.i[rows], tau[rows])
+        alone = stable_target(x_i, *at, renoise.noise[rows], SCHEDULE, torch.zeros(len(x_i), 1))
+        assert len(x_i) > 3 and torch.allclose(y[rows], alone)
+        seen += len(x_i)
+    assert seen < 64 and method.whole_batch and not TDM(SCHEDULE).whole_batch
 
 
 def test_the_scripts_weight_is_a_ratio_of_exponentials_of_means():
@@ -402,12 +430,14 @@ def test_the_published_settings():
      ({"c": "1"}, "c = '1'"), ({"snr_cap": np.nan}, "snr_cap = nan"), ({"margin": 1.5}, "margin"),
      ({"snr_cap": None}, "snr_cap = None"),
      ({"steps": 41}, "1 … 40"), ({"margin": 0}, "margin"), ({"margin": 11}, "1 … 10"),
-     ({"interval": "both"}, "separate, full"), ({"fake_target": "x"}, "denoised, transition"),
+     ({"interval": "both"}, "separate, full"), ({"fake_target": "x"}, "transition, stable"),
      ({"matched": "x"}, "noisy, clean"), ({"divergence": "js"}, "kl, fisher"),
-     ({"weight": True}, "none, script, exact"), ({"headroom": 10}, "0 … 9"),
+     ({"weight": True}, "script, exact, precision"), ({"headroom": 10}, "0 … 9"),
      ({"lowest": 11}, "1 … 10"), ({"weight_cap": -1}, "weight_cap = -1"),
      ({"weight_cap": 10.0}, 'weight = "exact" alone'), ({"counts": 4}, "counts = 4"),
-     ({"weight": "exact", "fake_target": "transition"}, 'wants "none"'),
+     ({"weight": "exact", "fake_target": "transition"}, 'wants "none" or "precision"'),
+     ({"weight": "script", "fake_target": "stable"}, 'wants "none" or "precision"'),
+     ({"weight": "precision"}, 'the denoised target wants "none" or "script" or "exact"'),
      ({"normalize": "yes"}, "True or False"), ({"guidance": 2.0}, "guidance = 2.0")],
 )  # fmt: skip
 def test_bad_choices_are_refused(choice, says):

@@ -130,6 +130,13 @@ def test_a_batch_that_does_not_split_is_refused(teacher):
         train(module(teacher, accumulate=3))
 
 
+def test_a_method_that_wants_the_whole_batch_gets_it_or_is_refused(teacher):
+    choices = {"fake_target": "stable"}
+    assert distance(train(module(teacher, choices=choices)), module(teacher)) > 1e-3
+    with pytest.raises(InputError, match="looks at the whole batch, 2 parts"):
+        train(module(teacher, choices=choices, accumulate=2))
+
+
 def test_mixed_precision_goes_the_same_way(teacher):
     seen = set()
     runs = []

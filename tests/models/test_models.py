@@ -73,6 +73,29 @@ def test_a_network_that_is_told_more_starts_as_the_one_it_is_made_of(tmp_path, t
         assert not torch.allclose(other(z, t, swapped)[1], whole[1], atol=1e-3)
 
 
+def test_fourier_features_are_saved_and_see_what_turns_quickly(tmp_path):
+    one, z = denoiser(fourier=5, bandwidth=2.0), torch.randn(3, 1, 4, 4)
+    other = load_denoiser(save_denoiser(tmp_path / "w.safetensors", one))
+    told = one.network.aware(counts=(1, 4))
+    assert torch.equal(one(z, 7), other(z, 7))
+    assert torch.equal(one(z, 7), FromV(told, one.schedule)(z, 7, Condition(None, 4)))
+    assert not torch.equal(one(z, 7), denoiser(fourier=5, bandwidth=2.5)(z, 7))
+
+    x = torch.rand(512, 2, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    target, left = torch.sin(6 * x.sum(1, keepdim=True)) * torch.ones(2), {}
+    for fourier in (0, 64):
+        torch.manual_seed(0)
+        network = ResidualMLP((2,), 10, 1, 64, 2, 32, fourier=fourier)
+        adam = torch.optim.Adam(network.parameters(), lr=3e-3)
+        for _ in range(150):
+            loss = (network(x, torch.full((512,), 5)) - target).square().mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+        left[fourier] = loss.item()
+    assert left[64] < 0.1 * left[0]
+
+
 def test_the_number_of_steps_is_heard_above_the_class():
     """Where it starts at zero, one update by Adam moves the answer by K far more than by class."""
     network = denoiser().network.aware(counts=(1, 4))
