@@ -4,6 +4,7 @@
 
 Trains what is missing, so that an interrupted run goes on where it was; writes
 data/results/tdm_mixtures.json, after the main table (--main stops there) and after every choice.
+Single choices are changed in a shorter training of half the batch.
 """
 
 import argparse
@@ -31,28 +32,41 @@ from tdmlib.schedules import cosine
 
 T, SAMPLES, PROJECTIONS = 1000, 2**15, 64
 TEACHER_STEPS, SEEDS = (1, 2, 4, 8, 25, 100), (0, 1, 2)
-BASE = dict(fake_target="transition", margin=20)
+BASE = dict(fake_target="stable", weight="precision", margin=20, c=0.1)
 SETTINGS = dict(
-    updates_per_epoch=300, batch_size=512, fake_updates=2, rate=3e-4, fake_rate=1e-3, ema=0.98,
-    last_rate=0.02,
+    updates_per_epoch=1500, batch_size=4096, fake_updates=1, rate=1e-3, fake_rate=3e-3, ema=0.99,
+    last_rate=0.01, network={},
 )  # fmt: skip
-UNIFY = dict(counts=(1, 2, 4))
-STUDENTS = {
-    "tdm4": {"steps": 4}, "tdm1": {"steps": 1}, "tdm2": {"steps": 2}, "unify": UNIFY,
+STUDENTS = {  # with as many samples for each step
+    "tdm4": {"steps": 4}, "tdm1": {"steps": 1, "batch_size": 1024},
+    "tdm2": {"steps": 2, "batch_size": 2048}, "unify": {"counts": (1, 2, 4), "batch_size": 6144},
 }  # fmt: skip
-ABLATED = "uneven"  # of the students of this mixture one choice at a time is changed
-CHOICES = {  # choices of `TDM`, or settings of the training, that differ from those of tdm4
-    "l2": {"metric": "l2"},
+ABLATED = "uneven"  # on this mixture one choice at a time is changed, in a shorter training
+SHORT = {"steps": 4, "updates_per_epoch": 500, "batch_size": 2048}
+TOGETHER = {"steps": None, "counts": (1, 2, 4), "batch_size": 3072}
+DENOISED = {"fake_target": "denoised", "weight": "none"}
+CHOICES = {  # choices of `TDM`, or settings of the training, that differ from those of "short"
+    "short": {},
+    "c_small": {"c": None},
+    "l2": {"metric": "l2", "c": None},
     "clean": {"matched": "clean"},
-    "denoised": {"fake_target": "denoised"},
-    "denoised_exact": {"fake_target": "denoised", "weight": "exact", "weight_cap": 10.0},
+    "transition": {"fake_target": "transition"},
+    "snr": {"weight": "none"},
+    "denoised": DENOISED,
+    "denoised_script": DENOISED | {"weight": "script"},
+    "denoised_exact": DENOISED | {"weight": "exact", "weight_cap": 10.0},
     "full": {"interval": "full"},
+    "full_told": {"interval": "full", "fake_sees_origin": True},
     "independent": {"draws": "independent"},
-    "fake1": {"fake_updates": 1},
+    "fake2": {"fake_updates": 2},
     "fake5": {"fake_updates": 5},
     "backpropagate": {"backpropagate": "all"},
     "fisher": {"divergence": "fisher"},
     "dpm++": {"solver": "dpm++"},
+    "raw": {"network": {"fourier": 0}},
+    "unify_short": TOGETHER,
+    "unify_student": TOGETHER | {"steps_aware": "student"},
+    "unify_neither": TOGETHER | {"steps_aware": "neither"},
 }
 
 
@@ -171,7 +185,7 @@ def main() -> None:
     names = list(planar_mixtures())
     config = dict(
         T=T, samples=SAMPLES, projections=PROJECTIONS, base=BASE, settings=SETTINGS,
-        students=STUDENTS, choices=CHOICES, ablated=ABLATED,
+        students=STUDENTS, choices=CHOICES, ablated=ABLATED, short=SHORT,
     )  # fmt: skip
     with ProcessPoolExecutor(arguments.processes) as pool:  # one thread each
 
@@ -189,7 +203,7 @@ def main() -> None:
         }
         if not arguments.main:
             runs |= {
-                (ABLATED, label): students(label, choices, ABLATED)
+                (ABLATED, label): students(label, SHORT | choices, ABLATED)
                 for label, choices in CHOICES.items()
             }
         numbers = {name: {"teacher": teachers[name].result()} for name in names}
