@@ -11,6 +11,7 @@ import argparse
 import json
 import logging
 import time
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from itertools import product
@@ -134,6 +135,7 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
     trained = {k: v for k, v in choices.items() if k in SETTINGS}
     settings = SETTINGS | trained
     method = BASE | {k: v for k, v in choices.items() if k not in trained and k != "draws"}
