@@ -155,6 +155,9 @@ class TdmCLI(LightningCLI):
         folder = self.trainer.log_dir  # which processes settle together
         if not self.trainer.is_global_zero:
             return
+        done, wanted = self.trainer.current_epoch, self.trainer.max_epochs or 0
+        if done < wanted:  # max_time, or a callback
+            print(f"ended after {done} of {wanted} epochs")
         if path := getattr(self.trainer.checkpoint_callback, "best_model_path", ""):
             print(f"checkpoint for resuming: {path}")
         if folder:

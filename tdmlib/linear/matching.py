@@ -198,11 +198,13 @@ class LinearTDM:
         if not (self.lam > 0).all():
             raise InputError("λ = 0: the last step ends at b = 0; give λ > 0")
         start = self.matched_student() if b is None else self._factors(b)
+        if not self._scale(start).all():
+            raise InputError("b = 0: what is zero stays so; start from other factors")
         found = np.empty(start.shape)
         for at in np.ndindex(self.lam.shape):
             one = replace(self, lam=self.lam[at], input_variance=self.input_variance[at])
             answer = root(one._pull, start[:, *at], tol=1e-12)
-            if np.abs(answer.fun).max() > 1e-8:
+            if not np.abs(answer.fun).max() <= 1e-8:  # or it is not a number
                 raise InputError(f"no stationary point found at λ = {self.lam[at]:g} from this b")
             nudges = 1e-5 * np.diag(answer.x)
             slopes = [one._pull(answer.x + d) - one._pull(answer.x - d) for d in nudges]
@@ -214,9 +216,12 @@ class LinearTDM:
             found[:, *at] = answer.x
         return found
 
+    def _scale(self, b):
+        """What the velocity is always proportional to: b, or h where x̂ is matched."""
+        return b if self.matched == "noisy" else self._moments(b)["h"]
+
     def _pull(self, b):
-        """The velocity over what it is always proportional to: b, or h where x̂ is matched."""
-        return self.velocity(b) / (b if self.matched == "noisy" else self._moments(b)["h"])
+        return self.velocity(b) / self._scale(b)
 
     def _factors(self, b) -> np.ndarray:
         b = reals("b", b)

@@ -310,6 +310,8 @@ def test_the_scripts_weight_does_nothing_and_the_exact_one_has_no_variance():
         ),
         (lambda: LinearTDM(SCHEDULE, 1.0, matched=None), "matched None .* noisy, clean"),
         (lambda: LinearTDM(SCHEDULE, 1.0, (1, 2)).stationary(), "is one of many"),
+        (lambda: LinearTDM(SCHEDULE, 1.0).stationary([0.0, 1, 1, 1]), "b = 0: .* start from"),
+        (lambda: LinearTDM(SCHEDULE, 1.0).stationary([1e3] * 4), "no stationary point found"),
         (lambda: LinearTDM(SCHEDULE, 1.0, (40,)).stationary(), "is one of many"),
         (lambda: LinearTDM(SCHEDULE, 1.0, margin=11), "margin = 11"),
         (lambda: LinearTDM(SCHEDULE, 1.0, level_weight=np.ones(3)), "level_weight has shape"),
