@@ -35,7 +35,7 @@ T, SAMPLES, PROJECTIONS = 1000, 2**15, 64
 TEACHER_STEPS, SEEDS = (1, 2, 4, 8, 25, 100), (0, 1, 2)
 BASE = dict(fake_target="stable", weight="precision", margin=20, c=0.1)
 SETTINGS = dict(
-    updates_per_epoch=1500, batch_size=4096, fake_updates=1, rate=1e-3, fake_rate=3e-3, ema=0.99,
+    updates_per_epoch=1000, batch_size=4096, fake_updates=1, rate=1e-3, fake_rate=3e-3, ema=0.99,
     last_rate=0.01, network={},
 )  # fmt: skip
 STUDENTS = {  # with as many samples for each step
@@ -43,7 +43,7 @@ STUDENTS = {  # with as many samples for each step
     "tdm2": {"steps": 2, "batch_size": 2048}, "unify": {"counts": (1, 2, 4), "batch_size": 6144},
 }  # fmt: skip
 ABLATED = "uneven"  # on this mixture one choice at a time is changed, in a shorter training
-SHORT = {"steps": 4, "updates_per_epoch": 500, "batch_size": 2048}
+SHORT = {"steps": 4, "updates_per_epoch": 300, "batch_size": 2048}
 TOGETHER = {"steps": None, "counts": (1, 2, 4), "batch_size": 3072}
 DENOISED = {"fake_target": "denoised", "weight": "none"}
 CHOICES = {  # choices of `TDM`, or settings of the training, that differ from those of "short"
@@ -64,7 +64,9 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "backpropagate": {"backpropagate": "all"},
     "fisher": {"divergence": "fisher"},
     "dpm++": {"solver": "dpm++"},
+    "slow": {"rate": 3e-4},
     "raw": {"network": {"fourier": 0}},
+    "few_waves": {"network": {"fourier": 64}},
     "unify_short": TOGETHER,
     "unify_student": TOGETHER | {"steps_aware": "student"},
     "unify_neither": TOGETHER | {"steps_aware": "neither"},

@@ -16,7 +16,7 @@ from tdmlib.schedules import Schedule, cosine
 
 def mixture_start(
     mixture: GaussianMixture, schedule: Schedule, width: int = 64, blocks: int = 2,
-    embedding: int = 32, fourier: int = 64, seed: int = 0,
+    embedding: int = 32, fourier: int = 256, seed: int = 0,
 ) -> Corrected:  # fmt: skip
     """The exact denoiser of a mixture plus a small network whose output starts at zero.
 

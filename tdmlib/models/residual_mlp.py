@@ -68,7 +68,7 @@ class ResidualMLP(nn.Module):
         guidance: tuple[float, float] | None = None,
         origin: bool = False,
         fourier: int = 0,
-        bandwidth: float = 3.0,
+        bandwidth: float = 2.0,
     ):
         super().__init__()
         sizes = dict(T=T, classes=classes, width=width, blocks=blocks)
