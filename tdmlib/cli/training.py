@@ -108,6 +108,11 @@ class TdmCLI(LightningCLI):
         for name in ("max_epochs", "max_steps", "limit_train_batches"):
             if getattr(self.trainer, name) == 0:
                 raise InputError(f"trainer.{name} = 0: no update would be made; leave it out")
+        if self.config.fit.trainer.max_time is not None:
+            raise InputError(
+                "trainer.max_time ends a run within an epoch, the rest of which would be skipped "
+                "by --ckpt_path last; stop it with Ctrl-C instead"
+            )
         wanted, last = self.config.fit.ckpt_path, self.last
         if wanted == "last" and not last:
             raise InputError(
@@ -155,9 +160,6 @@ class TdmCLI(LightningCLI):
         folder = self.trainer.log_dir  # which processes settle together
         if not self.trainer.is_global_zero:
             return
-        done, wanted = self.trainer.current_epoch, self.trainer.max_epochs or 0
-        if done < wanted:  # max_time, or a callback
-            print(f"ended after {done} of {wanted} epochs")
         if path := getattr(self.trainer.checkpoint_callback, "best_model_path", ""):
             print(f"checkpoint for resuming: {path}")
         if folder:

@@ -117,8 +117,8 @@ class ScoreDistillation(RepeatableTraining):
             )
         if parts > 1 and self.method.whole_batch:
             raise InputError(
-                f"the method looks at the whole batch, {parts} parts (processes times accumulate) "
-                "do not; take one"
+                "the method, as with fake_target = stable, needs the whole batch at once, and gets "
+                f"{parts} parts (processes times accumulate); set devices and accumulate to 1"
             )
         if self.trainer.max_steps != -1:
             raise InputError("max_steps counts steps of both networks; give max_epochs")

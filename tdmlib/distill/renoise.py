@@ -84,34 +84,39 @@ def transition_target(
 
 
 def stable_target(
-    x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule, law: Tensor
+    x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule, group: Tensor
 ) -> Tensor:
     """The mean `transition_target` of all points that x_τ may have come from, shape of x_i.
 
-    A sample's x_τ was made of its own x_i, and might have been of every x_i of the same `law`,
-    a row (B, …) of numbers that its law depends on, with odds q(x_τ | x_i). Averaged so, the
-    target has the same mean for many samples and far less variance (Xu, Tong and Jaakkola, 2023);
-    it takes time and memory B² at most. What it raises as in `diffuse`.
+    x_τ was made of its own x_i, and might have been of every other that has the same law, with
+    odds q(x_τ | x_i). In few coordinates the mean over them varies far less (Xu, Tong and Jaakkola,
+    2023). Samples whose rows of `group` (B, n) are equal count as of one law; all lie at one level.
+    It takes time and memory B² at most. What it raises as in `diffuse`; NaN where τ = i.
     """
-    check_shapes(x_i.shape[:1], law=law[:, 0])
-    scale, beta = _forward(i, tau, schedule, x_i)
-    x_tau, mean = scale * x_i + beta * noise, torch.empty_like(x_i)
-    member = torch.unique(law, dim=0, return_inverse=True)[1]
-    for group in range(int(member.max()) + 1):
-        rows = (member == group).nonzero()[:, 0]
-        points = x_i[rows].flatten(1)
-        s, b = (a.expand(len(x_i), *x_i[0].shape)[rows].flatten(1)[:, :1] for a in (scale, beta))
-        odds = s / b**2 * (x_tau[rows].flatten(1) @ points.T - s / 2 * points.square().sum(1))
-        mean[rows] = (odds.softmax(1) @ points).reshape(x_i[rows].shape)
-    return transition_target(mean, i, tau, (x_tau - scale * mean) / beta, schedule)
+    check_shapes(x_i.shape, noise=noise)
+    check_shapes(x_i.shape[:1], group=group.flatten(1)[:, 0])
+    with torch.autocast(x_i.device.type, enabled=False):
+        scale, beta = _forward(i, tau, schedule, x_i)
+        x_tau, mean = scale * x_i + beta * noise, torch.empty_like(x_i)
+        laws, member = torch.unique(group, dim=0, return_inverse=True)
+        for law in range(len(laws)):
+            rows = (member == law).nonzero()[:, 0]
+            points = x_i[rows].flatten(1)
+            center = points.mean(0)  # odds are differences of squares, which cancel far from zero
+            points = points - center
+            s, b = (v.expand_as(x_i)[rows].flatten(1)[:, :1] for v in (scale, beta))
+            z = x_tau[rows].flatten(1) - s * center
+            odds = s / b**2 * (z @ points.T - s / 2 * points.square().sum(1))
+            mean[rows] = (odds.softmax(1) @ points + center).reshape(x_i[rows].shape)
+        return transition_target(mean, i, tau, (x_tau - scale * mean) / beta, schedule)
 
 
 def transition_precision(i: Tensor, tau: Tensor, schedule: Schedule, like: Tensor) -> Tensor:
-    """(α_i β/σ_τ²)², the inverse variance of `transition_target` at given x_τ, shape (B,).
+    """(α_i β/σ_τ²)², one over the variance of `transition_target` at given x_τ, shape (B,).
 
-    That is the variance a coordinate where those of x_i have variance one, as noise has. At i = 0
-    it is 1/σ_τ² = SNR + 1, the weight that a v-prediction gives. i and tau are int (B,), `like`
-    samples (B, …) of the type and device wanted; raises as `diffuse`, InputError where σ_τ = 0.
+    The variance is that of each coordinate, for x_i ~ N(μ, I). Where σ_i = 0 the precision is
+    1/σ_τ² = SNR + 1, the weight that a v-prediction gives. i and tau are int (B,), `like` samples
+    (B, …) of the type and device wanted; raises as `diffuse`, InputError where σ_τ = 0.
     """
     (alpha_i, _), (_, sigma) = schedule.at(i, like), schedule.at(tau, like)
     if (sigma == 0).any():

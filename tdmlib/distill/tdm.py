@@ -57,8 +57,9 @@ class TDM(FewSteps):
     snr_cap : the fake loss is weighted by min(SNR, snr_cap).
     weight : multiply it by the public script's `importance_weight` ("script"), by the
         `density_ratio` ("exact"), at most `weight_cap` if that is given, or by nothing ("none");
-        "precision" weighs by min(`transition_precision`, snr_cap) instead, which gives the noisy
-        intervals their due. The first two are for the denoised target, the last for the others.
+        "precision" takes `transition_precision` for the SNR, which at pure noise does not vanish.
+        The first two are for the denoised target, the last for the others. It depends on i: a fake
+        score that several steps share at one τ, as on full intervals, learns another mixture.
 
     Raises InputError for a choice that is not offered, a number outside its range, or a step whose
     only τ is pure noise.
@@ -133,6 +134,11 @@ class TDM(FewSteps):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         check_positive("snr_cap", self.snr_cap)
+        if self.fake_target == "stable" and (self.guidance or self.landing == "random"):
+            raise InputError(
+                "fake_target = stable averages over points of one law, and no two samples have the "
+                'same guidance or landing; take "transition"'
+            )
         wanted = ("none", "script", "exact")
         if self.fake_target != "denoised":
             wanted = ("none", "precision")
@@ -245,14 +251,14 @@ class TDM(FewSteps):
         """The fake score's loss (B,) and logs; no gradient reaches the student."""
         x_tau, tau = self.diffused(rollout, renoise)
         alpha, sigma = (level.flatten() for level in self.schedule.at(tau, x_tau))
-        snr, weight = (alpha / sigma) ** 2, self.fake_weight(rollout, renoise, tau)
+        factor, weight = (alpha / sigma) ** 2, self.fake_weight(rollout, renoise, tau)
         if self.weight == "precision":
-            snr = transition_precision(self.point(rollout)[1], tau, self.schedule, x_tau)
+            factor = transition_precision(self.point(rollout)[1], tau, self.schedule, x_tau)
         told = self.condition("fake", cond, rollout)
         loss = fake_loss(
             fake(x_tau, tau, told.bare()),
             self.fake_regression_target(rollout, renoise, tau, cond),
-            snr=snr,
+            snr=factor,
             snr_cap=self.snr_cap,
             weight=weight,
         )
@@ -277,6 +283,7 @@ class TDM(FewSteps):
         way = *self.point(rollout), tau, renoise.noise, self.schedule
         if self.fake_target == "transition":
             return transition_target(*way)
-        known = (rollout.i, rollout.upper, rollout.count, rollout.guidance, cond)
-        law = torch.stack([k.double() for k in known if k is not None], dim=1)
-        return stable_target(*way, law)
+        known = (rollout.i, rollout.upper, rollout.count, cond)
+        columns = [k.double().flatten(1) if k.ndim > 1 else k.double()[:, None]
+                   for k in known if k is not None]  # fmt: skip
+        return stable_target(*way, torch.cat(columns, dim=1))

@@ -193,18 +193,22 @@ class LinearTDM:
         """Factors at which nothing moves, by Newton's method from b (default: exact matching).
 
         Returns the shape of b. Raises InputError where it finds none, as at λ = 0, where b = 0 no
-        longer repels, or none that stands alone: a whole line, or a step that nothing moves.
+        longer repels, or none that stands alone: a whole line, or a step that nothing moves. So it
+        does for a b at which a step is zero, and stays so.
         """
         if not (self.lam > 0).all():
             raise InputError("λ = 0: the last step ends at b = 0; give λ > 0")
         start = self.matched_student() if b is None else self._factors(b)
         if not self._scale(start).all():
-            raise InputError("b = 0: what is zero stays so; start from other factors")
+            raise InputError("where b = 0, or E[x̂²] = 0, nothing moves; start from other factors")
         found = np.empty(start.shape)
         for at in np.ndindex(self.lam.shape):
             one = replace(self, lam=self.lam[at], input_variance=self.input_variance[at])
-            answer = root(one._pull, start[:, *at], tol=1e-12)
-            if not np.abs(answer.fun).max() <= 1e-8:  # or it is not a number
+            try:
+                answer = root(one._pull, start[:, *at], tol=1e-12)
+            except InputError:  # the iterates left the numbers
+                answer = None
+            if answer is None or not np.abs(answer.fun).max() <= 1e-8:  # or it is not a number
                 raise InputError(f"no stationary point found at λ = {self.lam[at]:g} from this b")
             nudges = 1e-5 * np.diag(answer.x)
             slopes = [one._pull(answer.x + d) - one._pull(answer.x - d) for d in nudges]

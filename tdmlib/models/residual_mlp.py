@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdmlib.denoisers import Condition
-from tdmlib.errors import InputError, check_number
+from tdmlib.errors import InputError, check_number, check_positive
 
 # Entries of a label's embedding are of the size of one; those of K start at zero and move by a
 # learning rate an update. Without this factor K = 1 lags for thousands of updates.
@@ -52,7 +52,7 @@ class ResidualMLP(nn.Module):
         of few coordinates want them: without, a network is slow to learn what turns quickly.
 
     Raises InputError for a size below 1 (embedding: 2), no axis, a dropout outside 0 … 1, counts
-    below 1, an empty range of guidance, or fourier or bandwidth below 0.
+    below 1, an empty range of guidance, fourier below 0 or a bandwidth that is not positive.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ResidualMLP(nn.Module):
         counts = None if counts is None else list(check_counts(counts))
         guidance = None if guidance is None else list(check_range("guidance", guidance))
         fourier = check_number("fourier", fourier, 0, whole=True)
-        bandwidth = float(check_number("bandwidth", bandwidth, 0))
+        bandwidth = float(check_positive("bandwidth", bandwidth))
         self.config = dict(
             shape=list(shape), T=T, classes=classes, width=width, blocks=blocks,
             embedding=embedding, dropout=dropout, counts=counts, guidance=guidance,
@@ -161,7 +161,9 @@ class ResidualMLP(nn.Module):
         embedding = F.silu(self.embed(t, cond))
         h = z.flatten(1)
         if self.config["fourier"]:
-            angle = h @ self.combinations
+            with torch.autocast(h.device.type, enabled=False):  # half precision loses angles
+                angle = h.float() @ self.combinations.float()
+            angle = angle.to(h)
             h = torch.cat([h, angle.sin(), angle.cos()], dim=1)
         h = self.first(h)
         for block in self.blocks:

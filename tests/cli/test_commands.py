@@ -93,6 +93,7 @@ def test_evaluate_measures_a_model_and_a_file_alike(tdm):
         (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=many"],
          "max_epochs = many: expected int or null"),
         (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=-5"], "max_epochs"),
+        (["fit", "--config", "digits_tdm.yaml", "--trainer.max_time=00:00:00:05"], "max_time ends"),
         (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=0"], "max_epochs = 0: no up"),
         (["fit", "--config", "digits_tdm.yaml", "--trainer.limit_train_batches=0"],
          "limit_train_batches = 0: no update"),

@@ -93,6 +93,19 @@ def test_the_stable_target_is_the_score_of_all_points_of_the_same_law():
     assert torch.allclose(y[3], alone[3]) and not torch.allclose(y[:3], alone[:3], atol=0.01)
 
 
+def test_the_stable_target_of_data_far_from_zero_is_as_exact():
+    i, tau = torch.full((64,), 1), torch.full((64,), 3)
+    x, noise = torch.randn(2, 64, 2, generator=generator(6))
+    one = torch.zeros(64, 1)
+    far = (100 + 0.1 * x).float()
+    found = stable_target(far, i, tau, noise.float(), SCHEDULE, one)
+    exact = stable_target(far.double(), i, tau, noise, SCHEDULE, one)
+    assert found.dtype == torch.float32 and (found - exact).abs().max() < 2e-3
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(stable_target(far, i, tau, noise.float(), SCHEDULE, one), found)
+    assert stable_target(x[:0], i[:0], tau[:0], noise[:0], SCHEDULE, one[:0]).shape == (0, 2)
+
+
 def test_the_stable_target_comes_near_the_score_of_the_law():
     """Of normal points it is known; averaged over more of them, the target varies less about it."""
     i, tau, errors = torch.tensor(10), torch.tensor(14), []
@@ -150,8 +163,10 @@ def test_a_ratio_of_other_shapes_or_of_nothing_is_refused():
         density_ratio(x, x[:1], 3, 5, SCHEDULE)
     with pytest.raises(InputError, match="tau ≥ i"):
         density_ratio(x, x, 5, 3, SCHEDULE)
-    with pytest.raises(InputError, match=r"law has shape \(3,\), expected \(4,\)"):
+    with pytest.raises(InputError, match=r"group has shape \(3,\), expected \(4,\)"):
         stable_target(x, 3, 5, x, SCHEDULE, torch.zeros(3, 1))
+    with pytest.raises(InputError, match=r"noise has shape \(1, 2\), expected \(4, 2\)"):
+        stable_target(x, 3, 5, x[:1], SCHEDULE, torch.zeros(4, 1))
     with pytest.raises(InputError, match="no variance there"):
         transition_precision(0, 0, SCHEDULE, x)
     with pytest.raises(InputError, match="weight_cap = 0"):

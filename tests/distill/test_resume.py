@@ -1,7 +1,6 @@
 """`tdm fit` stopped and resumed: the same run bit for bit, or a refusal that leaves it alone."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -82,11 +81,6 @@ def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(tmp_path, teacher
     out = finish(start(tmp_path, teacher, "--ckpt_path=last"))
     assert "resuming from" in out and "wrote the averaged student" in out
     assert equal(whole, student(tmp_path))
-
-
-def test_a_run_that_its_time_ends_says_how_far_it_came(tmp_path, teacher):
-    out = finish(start(tmp_path, teacher, "--trainer.max_time=00:00:00:00"))
-    assert re.search("ended after [01] of 6 epochs", out)
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,13 @@ from torch import nn
 
 from tdmlib.denoisers import GaussianDenoiser, Guided
 from tdmlib.distill.losses import distance, fake_loss, student_loss
-from tdmlib.distill.renoise import diffuse, importance_weight, mixed_noise, stable_target
+from tdmlib.distill.renoise import (
+    diffuse,
+    importance_weight,
+    mixed_noise,
+    stable_target,
+    transition_precision,
+)
 from tdmlib.distill.tdm import TDM, Rollout, Start
 from tdmlib.errors import InputError
 from tdmlib.linear import flow_map, marginal_variance
@@ -377,9 +384,25 @@ def test_the_stable_target_of_the_method_averages_over_points_of_one_law(interva
         rows = (rollout.count == K) & (rollout.i == i) & (cond == label)
         x_i, at = rollout.x_i[rows], (rollout.i[rows], tau[rows])
         alone = stable_target(x_i, *at, renoise.noise[rows], SCHEDULE, torch.zeros(len(x_i), 1))
+        wide = method.fake_regression_target(rollout, renoise, tau, cond[:, None])
+        assert torch.equal(wide, y)
         assert len(x_i) > 3 and torch.allclose(y[rows], alone)
         seen += len(x_i)
     assert seen < 64 and method.whole_batch and not TDM(SCHEDULE).whole_batch
+
+    x_tau, tau = method.diffused(rollout, renoise)  # and the loss takes the same
+    factor = transition_precision(rollout.i, tau, SCHEDULE, x_tau).clamp_max(method.snr_cap)
+    loss, _ = method.fake_objective(labelled(0.5), rollout, renoise, cond)
+    gap = (labelled(0.5)(x_tau, tau, cond) - y).square().mean(1)
+    assert torch.allclose(loss, gap * factor)
+
+    clean = replace(method, matched="clean")
+    y = clean.fake_regression_target(rollout, renoise, tau, cond)
+    rows = (rollout.count == 2) & (rollout.i == 0) & (cond == 0)
+    at = torch.zeros_like(tau[rows]), tau[rows]
+    group = torch.zeros(len(at[0]), 1)
+    alone = stable_target(rollout.x_hat[rows], *at, renoise.noise[rows], SCHEDULE, group)
+    assert torch.allclose(y[rows], alone) and not torch.allclose(alone, rollout.x_hat[rows])
 
 
 def test_the_scripts_weight_is_a_ratio_of_exponentials_of_means():
@@ -437,6 +460,8 @@ def test_the_published_settings():
      ({"weight_cap": 10.0}, 'weight = "exact" alone'), ({"counts": 4}, "counts = 4"),
      ({"weight": "exact", "fake_target": "transition"}, 'wants "none" or "precision"'),
      ({"weight": "script", "fake_target": "stable"}, 'wants "none" or "precision"'),
+     ({"fake_target": "stable", "guidance": (1, 3)}, "points of one law"),
+     ({"fake_target": "stable", "landing": "random"}, "points of one law"),
      ({"weight": "precision"}, 'the denoised target wants "none" or "script" or "exact"'),
      ({"normalize": "yes"}, "True or False"), ({"guidance": 2.0}, "guidance = 2.0")],
 )  # fmt: skip

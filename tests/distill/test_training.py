@@ -133,8 +133,14 @@ def test_a_batch_that_does_not_split_is_refused(teacher):
 def test_a_method_that_wants_the_whole_batch_gets_it_or_is_refused(teacher):
     choices = {"fake_target": "stable"}
     assert distance(train(module(teacher, choices=choices)), module(teacher)) > 1e-3
-    with pytest.raises(InputError, match="looks at the whole batch, 2 parts"):
+    with pytest.raises(InputError, match="needs the whole batch at once, and gets 2 parts"):
         train(module(teacher, choices=choices, accumulate=2))
+
+
+def test_the_target_averaged_over_the_batch_is_made_in_full_precision(teacher):
+    runs = [train(module(teacher, choices={"fake_target": "stable"}, batch_size=64), precision=p)
+            for p in ("32-true", "bf16-mixed")]  # fmt: skip
+    assert distance(*runs) < 0.1 * distance(runs[0], module(teacher))
 
 
 def test_mixed_precision_goes_the_same_way(teacher):
