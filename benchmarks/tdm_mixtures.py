@@ -43,10 +43,11 @@ STUDENTS = {  # with as many samples for each step
     "tdm2": {"steps": 2, "batch_size": 2048}, "unify": {"counts": (1, 2, 4), "batch_size": 6144},
 }  # fmt: skip
 ABLATED = "uneven"  # on this mixture one choice at a time is changed, in a shorter training
-SHORT = {"steps": 4, "updates_per_epoch": 300, "batch_size": 2048}
-TOGETHER = {"steps": None, "counts": (1, 2, 4), "batch_size": 3072}
+SHORT = {"steps": 4, "updates_per_epoch": 200, "batch_size": 2048}
+TOGETHER = {"steps": None, "counts": (1, 2, 4), "batch_size": 3072, "weight": "none"}
 DENOISED = {"fake_target": "denoised", "weight": "none"}
-CHOICES = {  # choices of `TDM`, or settings of the training, that differ from those of "short"
+CHOICES = {  # choices of `TDM`, or settings of the training, that differ from those of "short";
+    # where the fake score is not told whose points it sees, the weight may not depend on it
     "short": {},
     "c_small": {"c": None},
     "l2": {"metric": "l2", "c": None},
@@ -56,8 +57,8 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "denoised": DENOISED,
     "denoised_script": DENOISED | {"weight": "script"},
     "denoised_exact": DENOISED | {"weight": "exact", "weight_cap": 10.0},
-    "full": {"interval": "full"},
-    "full_told": {"interval": "full", "fake_sees_origin": True},
+    "full": {"interval": "full", "weight": "none"},
+    "full_told": {"interval": "full", "weight": "none", "fake_sees_origin": True},
     "independent": {"draws": "independent"},
     "fake2": {"fake_updates": 2},
     "fake5": {"fake_updates": 5},
@@ -66,7 +67,6 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "dpm++": {"solver": "dpm++"},
     "slow": {"rate": 3e-4},
     "raw": {"network": {"fourier": 0}},
-    "few_waves": {"network": {"fourier": 64}},
     "unify_short": TOGETHER,
     "unify_student": TOGETHER | {"steps_aware": "student"},
     "unify_neither": TOGETHER | {"steps_aware": "neither"},
