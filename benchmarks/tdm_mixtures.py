@@ -67,6 +67,7 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "dpm++": {"solver": "dpm++"},
     "slow": {"rate": 3e-4},
     "raw": {"network": {"fourier": 0}},
+    "finer": {"network": {"bandwidth": 3.0}},
     "unify_short": TOGETHER,
     "unify_student": TOGETHER | {"steps_aware": "student"},
     "unify_neither": TOGETHER | {"steps_aware": "neither"},

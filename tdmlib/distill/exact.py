@@ -16,16 +16,24 @@ from tdmlib.schedules import Schedule, cosine
 
 def mixture_start(
     mixture: GaussianMixture, schedule: Schedule, width: int = 64, blocks: int = 2,
-    embedding: int = 32, fourier: int = 256, seed: int = 0,
+    embedding: int = 32, fourier: int = 256, bandwidth: float = 2.0, seed: int = 0,
 ) -> Corrected:  # fmt: skip
     """The exact denoiser of a mixture plus a small network whose output starts at zero.
 
-    Without its `fourier` features a student of close modes does not learn to tell them apart.
+    Without its `fourier` features a student of close modes does not learn to tell them apart; their
+    `bandwidth` suits modes about one apart. Sizes are those of `ResidualMLP`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ResidualMLP(
-            (mixture.dim,), schedule.T, 1, width, blocks, embedding, fourier=fourier
+            (mixture.dim,),
+            schedule.T,
+            1,
+            width,
+            blocks,
+            embedding,
+            fourier=fourier,
+            bandwidth=bandwidth,
         )
     return Corrected(network, MixtureDenoiser(schedule, mixture))
 
