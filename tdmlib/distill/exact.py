@@ -26,15 +26,9 @@ def mixture_start(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ResidualMLP(
-            (mixture.dim,),
-            schedule.T,
-            1,
-            width,
-            blocks,
-            embedding,
-            fourier=fourier,
-            bandwidth=bandwidth,
-        )
+            (mixture.dim,), schedule.T, 1, width, blocks, embedding,
+            fourier=fourier, bandwidth=bandwidth,
+        )  # fmt: skip
     return Corrected(network, MixtureDenoiser(schedule, mixture))
 
 
