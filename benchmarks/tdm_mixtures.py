@@ -50,7 +50,6 @@ DENOISED = {"fake_target": "denoised", "weight": "none"}
 CHOICES = {  # choices of `TDM`, or settings of the training, that differ from those of "short";
     # where the fake score is not told whose points it sees, the weight may not depend on it
     "short": {},
-    "c_small": {"c": None},
     "l2": {"metric": "l2", "c": None},
     "clean": {"matched": "clean"},
     "transition": {"fake_target": "transition"},
@@ -66,9 +65,7 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "backpropagate": {"backpropagate": "all"},
     "fisher": {"divergence": "fisher"},
     "dpm++": {"solver": "dpm++"},
-    "slow": {"rate": 3e-4},
     "raw": {"network": {"fourier": 0}},
-    "finer": {"network": {"bandwidth": 3.0}},
     "unify_short": TOGETHER,
     "unify_student": TOGETHER | {"steps_aware": "student"},
     "unify_neither": TOGETHER | {"steps_aware": "neither"},
