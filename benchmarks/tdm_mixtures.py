@@ -67,6 +67,7 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "dpm++": {"solver": "dpm++"},
     "raw": {"network": {"fourier": 0}},
     "unify_short": TOGETHER,
+    "unify_wide": TOGETHER | {"network": {"width": 128, "embedding": 64}},
     "unify_student": TOGETHER | {"steps_aware": "student"},
     "unify_neither": TOGETHER | {"steps_aware": "neither"},
 }
