@@ -88,10 +88,11 @@ def stable_target(
 ) -> Tensor:
     """The mean `transition_target` of all points that x_τ may have come from, shape of x_i.
 
-    x_τ was made of its own x_i, and might have been of every other that has the same law, with
-    odds q(x_τ | x_i). In few coordinates the mean over them varies far less (Xu, Tong and Jaakkola,
-    2023). Samples whose rows of `group` (B, n) are equal count as of one law; all lie at one level.
-    It takes time and memory B² at most. What it raises as in `diffuse`; NaN where τ = i.
+    x_τ was made of its own x_i, and might have been of every other that has the same
+    law, with odds q(x_τ | x_i). In few coordinates the mean over them varies far less
+    (Xu, Tong and Jaakkola, 2023). Samples whose rows of `group` (B, n) are equal count
+    as of one law; all lie at one level. It takes time and memory B² at most. What it
+    raises as in `diffuse`; NaN where τ = i.
     """
     check_shapes(x_i.shape, noise=noise)
     check_shapes(x_i.shape[:1], group=group.flatten(1)[:, 0])
@@ -102,7 +103,7 @@ def stable_target(
         for law in range(len(laws)):
             rows = (member == law).nonzero()[:, 0]
             points = x_i[rows].flatten(1)
-            center = points.mean(0)  # odds are differences of squares, which cancel far from zero
+            center = points.mean(0)  # odds are differences of squares: near zero they are exact
             points = points - center
             s, b = (v.expand_as(x_i)[rows].flatten(1)[:, :1] for v in (scale, beta))
             z = x_tau[rows].flatten(1) - s * center
