@@ -20,8 +20,8 @@ def mixture_start(
 ) -> Corrected:  # fmt: skip
     """The exact denoiser of a mixture plus a small network whose output starts at zero.
 
-    Without its `fourier` features a student of close modes does not learn to tell them apart; their
-    `bandwidth` suits modes about one apart. Sizes are those of `ResidualMLP`.
+    Without its `fourier` features a student of close modes does not learn to tell them
+    apart; their `bandwidth` suits modes about one apart. Sizes are as in `ResidualMLP`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

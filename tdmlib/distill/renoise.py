@@ -103,7 +103,7 @@ def stable_target(
         for law in range(len(laws)):
             rows = (member == law).nonzero()[:, 0]
             points = x_i[rows].flatten(1)
-            center = points.mean(0)  # odds are differences of squares: near zero they are exact
+            center = points.mean(0)  # squares far from zero would cancel badly
             points = points - center
             s, b = (v.expand_as(x_i)[rows].flatten(1)[:, :1] for v in (scale, beta))
             z = x_tau[rows].flatten(1) - s * center
