@@ -2,9 +2,9 @@
 
     python benchmarks/tdm_mixtures.py [--work runs/tdm_mixtures] [--main] [--processes 2] [--quick]
 
-Trains what is missing, so that an interrupted run goes on where it was; writes
-data/results/tdm_mixtures.json, after the main table (--main stops there) and after every choice.
-Single choices are changed in a shorter training of half the batch.
+Trains what is missing or was trained with other settings, so that an interrupted run goes on where
+it was; writes data/results/tdm_mixtures.json, after the main table (--main stops there) and after
+every choice. Single choices are changed in a shorter training of half the batch.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from tdmlib.denoisers import MixtureDenoiser
 from tdmlib.distill.even import EvenTDM
 from tdmlib.distill.exact import mixture_distillation, train
 from tdmlib.distill.tdm import TDM
+from tdmlib.files import write_whole
 from tdmlib.metrics.modes import mode_recovery
 from tdmlib.metrics.quasi import quasi_noise, quasi_sample
 from tdmlib.metrics.swd import sliced_wasserstein
@@ -166,14 +167,16 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
 
 
 def kept(work: Path, key: str, measure, *arguments):
-    """What was measured before under this key, or else is measured now."""
-    path = work / f"{key}.json"
-    if not path.exists():
-        found = measure(*arguments)
-        path.write_text(json.dumps(found))
-        short = {k: round(v["swd"], 4) for k, v in found.items() if isinstance(v, dict)}
-        print(key, short, flush=True)
-    return json.loads(path.read_text())
+    """What was measured before in the same way, or else is measured now."""
+    path, asked = work / f"{key}.json", json.dumps([BASE, SETTINGS, arguments])
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if before.get("asked") == asked:
+        return before["found"]
+    found = measure(*arguments)
+    write_whole(path, json.dumps({"asked": asked, "found": found}).encode())
+    short = {k: round(v["swd"], 4) for k, v in found.items() if isinstance(v, dict)}
+    print(key, short, flush=True)
+    return found
 
 
 def main() -> None:

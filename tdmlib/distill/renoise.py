@@ -90,18 +90,17 @@ def stable_target(
 
     x_τ was made of its own x_i, and might have been of every other that has the same
     law, with odds q(x_τ | x_i). In few coordinates the mean over them varies far less
-    (Xu, Tong and Jaakkola, 2023). Samples whose rows of `group` (B, n) are equal count
-    as of one law; all lie at one level. It takes time and memory B² at most. What it
-    raises as in `diffuse`; NaN where τ = i.
+    (Xu, Tong and Jaakkola, 2023). `group`, whole numbers (B,), names the law of each
+    sample; those of one law lie at one level. It takes time and memory B² at most.
+    x_i and noise have shape (B, d, …); raises as `diffuse`; NaN where τ = i.
     """
     check_shapes(x_i.shape, noise=noise)
-    check_shapes(x_i.shape[:1], group=group.flatten(1)[:, 0])
+    check_shapes(x_i.shape[:1], group=group)
     with torch.autocast(x_i.device.type, enabled=False):
         scale, beta = _forward(i, tau, schedule, x_i)
         x_tau, mean = scale * x_i + beta * noise, torch.empty_like(x_i)
-        laws, member = torch.unique(group, dim=0, return_inverse=True)
-        for law in range(len(laws)):
-            rows = (member == law).nonzero()[:, 0]
+        for law in group.unique():
+            rows = (group == law).nonzero()[:, 0]
             points = x_i[rows].flatten(1)
             center = points.mean(0)  # squares far from zero would cancel badly
             points = points - center

@@ -55,11 +55,11 @@ class TDM(FewSteps):
         "transition" the score of q(x_τ | x_i), exact but singular as τ falls to i, and "stable"
         the mean of that over the batch, see `stable_target`: for samples of few coordinates.
     snr_cap : the fake loss is weighted by min(SNR, snr_cap).
-    weight : multiply it by the public script's `importance_weight` ("script"), by the
-        `density_ratio` ("exact"), at most `weight_cap` if that is given, or by nothing ("none");
-        "precision" takes `transition_precision` for the SNR, which at pure noise does not vanish.
-        The first two are for the denoised target, the last for the others. It depends on i: a fake
-        score that several steps share at one τ, as on full intervals, learns another mixture.
+    weight : multiply that by nothing ("none"); for the denoised target also by the public script's
+        `importance_weight` ("script") or by the `density_ratio` ("exact"), at most `weight_cap` if
+        that is given. For the other targets "precision" takes `transition_precision` in place of
+        the SNR. That depends on i: a fake score that several steps share at one τ and that is not
+        told i, as on full intervals, learns their laws in other proportions.
 
     Raises InputError for a choice that is not offered, a number outside its range, or a step whose
     only τ is pure noise.
@@ -283,7 +283,6 @@ class TDM(FewSteps):
         way = *self.point(rollout), tau, renoise.noise, self.schedule
         if self.fake_target == "transition":
             return transition_target(*way)
-        known = (rollout.i, rollout.upper, rollout.count, cond)
-        columns = [k.double().flatten(1) if k.ndim > 1 else k.double()[:, None]
-                   for k in known if k is not None]  # fmt: skip
-        return stable_target(*way, torch.cat(columns, dim=1))
+        known = [k for k in (rollout.i, rollout.count, cond) if k is not None]
+        columns = torch.cat([k.double().reshape(len(k), -1) for k in known], dim=1)
+        return stable_target(*way, torch.unique(columns, dim=0, return_inverse=True)[1])

@@ -162,8 +162,7 @@ class ResidualMLP(nn.Module):
         h = z.flatten(1)
         if self.config["fourier"]:
             with torch.autocast(h.device.type, enabled=False):  # half precision loses angles
-                angle = h.float() @ self.combinations.float()
-            angle = angle.to(h)
+                angle = h.to(self.combinations) @ self.combinations
             h = torch.cat([h, angle.sin(), angle.cos()], dim=1)
         h = self.first(h)
         for block in self.blocks:

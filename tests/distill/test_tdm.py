@@ -383,7 +383,7 @@ def test_the_stable_target_of_the_method_averages_over_points_of_one_law(interva
     for K, i, label in ((1, 0, 0), (2, 0, 0), (2, 20, 1)):
         rows = (rollout.count == K) & (rollout.i == i) & (cond == label)
         x_i, at = rollout.x_i[rows], (rollout.i[rows], tau[rows])
-        alone = stable_target(x_i, *at, renoise.noise[rows], SCHEDULE, torch.zeros(len(x_i), 1))
+        alone = stable_target(x_i, *at, renoise.noise[rows], SCHEDULE, torch.zeros(len(x_i)))
         wide = method.fake_regression_target(rollout, renoise, tau, cond[:, None])
         assert torch.equal(wide, y)
         assert len(x_i) > 3 and torch.allclose(y[rows], alone)
@@ -400,7 +400,7 @@ def test_the_stable_target_of_the_method_averages_over_points_of_one_law(interva
     y = clean.fake_regression_target(rollout, renoise, tau, cond)
     rows = (rollout.count == 2) & (rollout.i == 0) & (cond == 0)
     at = torch.zeros_like(tau[rows]), tau[rows]
-    group = torch.zeros(len(at[0]), 1)
+    group = torch.zeros(len(at[0]))
     alone = stable_target(rollout.x_hat[rows], *at, renoise.noise[rows], SCHEDULE, group)
     assert torch.allclose(y[rows], alone) and not torch.allclose(alone, rollout.x_hat[rows])
 

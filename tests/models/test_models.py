@@ -86,6 +86,19 @@ def test_fourier_features_are_saved_and_see_what_turns_quickly(tmp_path):
         half = fast(z, 7)
     assert (half - fast(z, 7)).abs().max() < 0.05 * fast(z, 7).abs().max()
 
+    exact, near = fast.double(), z.double() + 1e-9  # in single precision the same point
+    assert not torch.equal(exact.network(near, torch.full((3,), 7)),
+                           exact.network(z.double(), torch.full((3,), 7)))  # fmt: skip
+    features = exact.network.first.weight[:, 16:]
+    angle = near.flatten(1) @ exact.network.combinations
+    seen = []
+    handle = exact.network.first.register_forward_hook(lambda _, given, out: seen.append(out))
+    exact.network(near, torch.full((3,), 7))
+    handle.remove()
+    plain = near.flatten(1) @ exact.network.first.weight[:, :16].T + exact.network.first.bias
+    waves = torch.cat([angle.sin(), angle.cos()], 1) @ features.T
+    assert torch.allclose(seen[0], plain + waves, atol=1e-10)
+
     x = torch.rand(512, 2, generator=torch.Generator().manual_seed(0)) * 4 - 2
     target, left = torch.sin(6 * x.sum(1, keepdim=True)) * torch.ones(2), {}
     for fourier in (0, 64):
