@@ -1,11 +1,11 @@
-"""The digits record: teacher at 1 … 100 steps against TDM at 4 and at 1, over three seeds.
+"""The digits record: teacher at 1 … 100 steps, TDM at 1 … 8 and TDM-unify, over three seeds.
 
 Beside these, what each choice of the four-step student is worth: the same training with another.
 
     python benchmarks/digits.py [--work runs/digits] [--quick]
 
 Trains what is missing, so that an interrupted run goes on where it was; writes
-data/results/digits.json and, from seed 0, data/digits_tdm4.safetensors and digits_tdm1.safetensors.
+data/results/digits.json and, from seed 0, the weights of TDM-4, TDM-1 and TDM-unify beside it.
 """
 
 import argparse
@@ -34,7 +34,10 @@ from tdmlib.sampling import trajectory
 
 TEACHER_STEPS = (1, 2, 4, 8, 25, 100)
 SEEDS = (0, 1, 2)
-STUDENT_STEPS = (4, 1)
+STUDENT_STEPS = (4, 1, 2, 8)
+UNIFY_STEPS = (1, 2, 4, 8)  # of one student
+JUDGED = ("tdm4", "tdm1", "unify4")  # against the teacher, by the bootstrap
+SHIPPED = {"tdm4": {"steps": 4}, "tdm1": {"steps": 1}, "unify": {"counts": UNIFY_STEPS}}
 VARIANTS = {  # of the four-step student: the choices of `TDM` that differ from the config
     "transition": {"fake_target": "transition"},
     "transition_full": {"fake_target": "transition", "interval": "full"},
@@ -42,23 +45,24 @@ VARIANTS = {  # of the four-step student: the choices of `TDM` that differ from 
     "clean": {"matched": "clean"},
 }
 PARALLEL = 2  # trainings at once, each on one thread
-CONFIG = "configs/digits_tdm.yaml"
+CONFIG, UNIFY = "configs/digits_tdm.yaml", "configs/digits_unify.yaml"
 
 
 def train(work: Path, name: str, seed: int, quick: bool, **choices) -> Path:
     """The weights of one student, trained by the command that users have."""
+    config = UNIFY if name == "unify" else CONFIG
     run = (work / f"{name}_seed{seed}").resolve()
-    weights = run / "runs/digits_tdm/student.safetensors"
+    weights = run / "runs" / Path(config).stem / "student.safetensors"
     if weights.exists():
         return weights
     run.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tdmlib", "fit", "--config", CONFIG]
+    command = [sys.executable, "-m", "tdmlib", "fit", "--config", config]
     for choice, value in choices.items():
         command += [f"--model.init_args.method.init_args.{choice}={value}"]
     command += [f"--model.init_args.seed={seed}"]
     if quick:
         command += ["--trainer.max_epochs=2"]
-    if (run / "runs/digits_tdm/last.ckpt").exists():
+    if weights.with_name("last.ckpt").exists():
         command += ["--ckpt_path=last"]
     begin = time.perf_counter()
     subprocess.run(command, cwd=run, check=True, stdout=subprocess.DEVNULL)
@@ -137,7 +141,7 @@ def main() -> None:
     work = arguments.work / "quick" if quick else arguments.work
     torch.set_flush_denormal(True)
 
-    wanted = {f"tdm{steps}": {"steps": steps} for steps in STUDENT_STEPS} | VARIANTS
+    wanted = {f"tdm{steps}": {"steps": steps} for steps in STUDENT_STEPS} | {"unify": {}} | VARIANTS
     with ThreadPoolExecutor(PARALLEL) as pool:
         trained = {
             (name, seed): pool.submit(train, work, name, seed, quick, **choices)
@@ -167,6 +171,7 @@ def main() -> None:
         "floor": digits_floor(),
         "teacher": teacher,
         "students": {str(steps): [] for steps in STUDENT_STEPS},
+        "unify": {str(steps): [] for steps in UNIFY_STEPS},
         "variants": {name: [] for name in VARIANTS},
         "variance_by_level": {"teacher": [variance_by_level("digits_teacher.safetensors", 4)]},
         "gaps": {},
@@ -174,15 +179,23 @@ def main() -> None:
         "neighbours": neighbours,
     }
     gaps = defaultdict(list)
-    for steps, seed in product(STUDENT_STEPS, SEEDS):
-        weights = trained[f"tdm{steps}", seed]
+    asked = [("students", "tdm", steps) for steps in STUDENT_STEPS]
+    asked += [("unify", "unify", steps) for steps in UNIFY_STEPS]
+    for (table, kind, steps), seed in product(asked, SEEDS):
+        name = f"{kind}{steps}"
+        weights = trained["unify" if kind == "unify" else name, seed]
         report, ours, distance = measure(weights, steps, count, seed=2000 + seed)
-        numbers["students"][str(steps)].append(report)
-        numbers["curves"][f"tdm{steps}_seed{seed}"] = curves(weights)
-        neighbours[f"tdm{steps}_seed{seed}"] = closeness(distance, real)
-        for against, (name, (reference, labels)) in product((25, 100), references.items()):
+        numbers[table][str(steps)].append(report)
+        neighbours[f"{name}_seed{seed}"] = closeness(distance, real)
+        if kind == "tdm":
+            numbers["curves"][f"{name}_seed{seed}"] = curves(weights)
+        if name not in JUDGED:
+            continue
+        for against, (reference_name, (reference, labels)) in product(
+            (25, 100), references.items()
+        ):
             rivals = ours, features[against], reference, labels
-            key = f"tdm{steps}_SEED_minus_teacher{against}_{name}"
+            key = f"{name}_SEED_minus_teacher{against}_{reference_name}"
             gaps[key, "frechet"].append(frechet_gap(*rivals, 20 if quick else 400))
             gaps[key, "kid"].append(kernel_gap(*rivals))
     for name, seed in product(VARIANTS, SEEDS):
@@ -199,14 +212,15 @@ def main() -> None:
             print(name, distance, numbers["gaps"][name][distance], flush=True)
     if quick:
         return
-    for steps in STUDENT_STEPS:
-        path = folder("data") / f"digits_tdm{steps}.safetensors"
-        student = load_denoiser(trained[f"tdm{steps}", 0])
-        notes = dict(trained_with=CONFIG, steps=steps, seed=0)
+    for name, grid in SHIPPED.items():
+        path = folder("data") / f"digits_{name}.safetensors"
+        student = load_denoiser(trained[name, 0])
+        notes = dict(trained_with=UNIFY if name == "unify" else CONFIG, seed=0) | grid
         print(f"wrote {save_denoiser(path, student, torch.float16, **notes)}")
     print(f"wrote {picture(folder('data') / 'results/digits.png')}")
     config = {
-        "file": CONFIG, "samples": count, "teacher_steps": TEACHER_STEPS, "variants": VARIANTS,
+        "file": CONFIG, "unify": UNIFY, "samples": count, "teacher_steps": TEACHER_STEPS,
+        "student_steps": STUDENT_STEPS, "unify_steps": UNIFY_STEPS, "variants": VARIANTS,
     }  # fmt: skip
     print(f"wrote {write_record('digits', numbers, config=config, seeds=list(SEEDS))}")
 

@@ -30,7 +30,7 @@ from tdmlib.resources import find
 SEEDS, SAMPLES = (0, 1, 2), 10_000
 CONFIG, EPOCHS = "digits_unify.yaml", 4
 TEACHER, GUIDANCE = "digits_teacher.safetensors", (1.0, 2.0)
-ASKED = ((4, 1.0, "dpm++"), (4, GUIDANCE[1], "ddim"), (25, GUIDANCE[1], "ddim"))
+ASKED = ((4, 1.0, "dpm++"), *((K, GUIDANCE[1], "ddim") for K in (1, 2, 4, 8, 25, 100)))
 COUNTS = (1, 2, 4, 8)
 UNIFY = {"counts": COUNTS}  # trained for as many samples of each K
 CHOICES = {
@@ -55,6 +55,9 @@ CHOICES = {
     "fake5": {"fake_updates": 5},
     "unify_full": UNIFY | {"interval": "full"},
     "unify_student": UNIFY | {"steps_aware": "student"},
+    "guided1": {"steps": 1, "guidance": (1.0, 3.0)},
+    "guided2": {"steps": 2, "guidance": (1.0, 3.0)},
+    "guided_unify": UNIFY | {"guidance": (1.0, 3.0)},
 }  # of `TDM`, or of the training, that differ from the configuration
 OF_TRAINING = ("fake_updates",)
 

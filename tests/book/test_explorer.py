@@ -94,7 +94,8 @@ def close(mine, theirs, size: float, T: int = 64) -> bool:
 
 @pytest.fixture(scope="module")
 def visit(browser: Browser, site: str) -> Iterator[Visit]:
-    visit = Visit(browser, site, 1280)
+    # A new address scrolls to the top, and smoothly would move what a test has just measured.
+    visit = Visit(browser, site, 1280, reduced_motion="reduce")
     visit.open(PAGE)
     yield visit
     assert visit.outside == [] and visit.complaints == []
