@@ -40,7 +40,7 @@ SETTINGS = dict(
     updates_per_epoch=1000, batch_size=4096, fake_updates=1, rate=1e-3, fake_rate=3e-3, ema=0.99,
     last_rate=0.01, network={},
 )  # fmt: skip
-STUDENTS = {  # with as many samples for each step
+STUDENTS = {  # 1024 samples for each step; of unify 2048 for each count
     "tdm4": {"steps": 4}, "tdm1": {"steps": 1, "batch_size": 1024},
     "tdm2": {"steps": 2, "batch_size": 2048}, "unify": {"counts": (1, 2, 4), "batch_size": 6144},
 }  # fmt: skip

@@ -18,9 +18,10 @@ def test_the_record_is_measured_well():
 
 
 def gap(steps, which, teacher_steps, distance):
-    """The interval of a student's distance minus the teacher's."""
+    """The interval of a student's distance minus the teacher's; `steps` is K or "unify4"."""
     kind, reference = distance.split("_")
-    return NUMBERS["gaps"][f"tdm{steps}_{which}_minus_teacher{teacher_steps}_{reference}"][kind]
+    name = steps if isinstance(steps, str) else f"tdm{steps}"
+    return NUMBERS["gaps"][f"{name}_{which}_minus_teacher{teacher_steps}_{reference}"][kind]
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -29,6 +30,13 @@ def test_the_four_step_student_is_closer_to_the_data_than_25_teacher_steps(dista
     for report in NUMBERS["students"]["4"]:
         assert report[distance] < NUMBERS["teacher"]["25"][distance]
     assert gap(4, "mean", 25, distance)[1] < 0
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_so_is_the_student_of_four_counts_at_four_steps(distance):
+    for report in NUMBERS["unify"]["4"]:
+        assert report[distance] < NUMBERS["teacher"]["25"][distance]
+    assert gap("unify4", "mean", 25, distance)[1] < 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
