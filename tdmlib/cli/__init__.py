@@ -87,7 +87,9 @@ Model = Annotated[str, typer.Option(help="Weights file, or the name of a shipped
 Steps = Annotated[int, typer.Option(help="Sampling steps K.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Guidance = Annotated[float, typer.Option(help="Classifier-free guidance; 1 is none.")]
-Solver = Annotated[str, typer.Option(help="ddim, or dpm++ of second order.")]
+Solver = Annotated[
+    str | None, typer.Option(help="ddim, or dpm++ of second order; what it was trained with.")
+]
 
 
 @app.command()
@@ -99,7 +101,7 @@ def sample(
     labels: Annotated[str | None, typer.Option(help="Classes, such as 3 or 0,1,2.")] = None,
     seed: Seed = 0,
     guidance: Guidance = 1.0,
-    solver: Solver = "ddim",
+    solver: Solver = None,
     plot: Annotated[Path | None, typer.Option(help="Also draw the first 60 to this file.")] = None,
 ):
     """Draw samples from a teacher or a distilled student."""
@@ -113,7 +115,7 @@ def evaluate(
     count: Annotated[int, typer.Option(help="Number of samples to draw.")] = 5000,
     seed: Seed = 0,
     guidance: Guidance = 1.0,
-    solver: Solver = "ddim",
+    solver: Solver = None,
     samples: Annotated[Path | None, typer.Option(help="Measure this file instead.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the numbers as JSON.")] = None,
 ):

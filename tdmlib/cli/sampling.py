@@ -16,6 +16,7 @@ from tdmlib.errors import InputError, check_number
 from tdmlib.files import PICTURES, check_target, write_whole
 from tdmlib.metrics.report import check_images, digits_floor, digits_report
 from tdmlib.models import load_denoiser
+from tdmlib.models.weights import read_description
 from tdmlib.models.residual_mlp import check_labels
 from tdmlib.resources import find
 from tdmlib.sampling import Solver, sample
@@ -34,17 +35,21 @@ def parse_labels(text: str | None, count: int, classes: int) -> Tensor:
 @torch.no_grad()
 def generate(
     model: str, steps: int, count: int, seed: int, labels: str | None = None,
-    guidance: float = 1.0, solver: Solver = "ddim",
+    guidance: float = 1.0, solver: Solver | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`count` samples and their labels from a weights file, 5,000 at a time.
 
     A student that has learnt guidance, or several step counts, is told; any other denoiser is
-    guided from outside.
+    guided from outside. The levels are those that it was trained on, if these are `steps`, and else
+    spread evenly; the solver is what it was trained with, or DDIM.
     """
     check_number("count", count, 1, 1_000_000, whole=True)
     check_number("seed", seed, 0, 2**63 - 1, whole=True)
-    denoiser = load_denoiser(find("data", model))
-    network = denoiser.network
+    denoiser = load_denoiser(path := find("data", model))
+    network, notes = denoiser.network, read_description(path).get("notes", {})
+    levels = notes.get("levels")
+    levels = levels if isinstance(levels, list) and len(levels) == steps + 1 else steps
+    solver = solver or notes.get("solver", "ddim")
     targets = parse_labels(labels, count, network.classes)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, *network.shape, generator=generator)
@@ -52,7 +57,7 @@ def generate(
     told = Condition(targets, network.counts and steps, guidance if learnt else None)
     guided = denoiser if learnt else Guided(denoiser, guidance)
     parts = [
-        sample(guided, noise[rows], steps, denoiser.schedule, told[rows].bare(), solver)
+        sample(guided, noise[rows], levels, denoiser.schedule, told[rows].bare(), solver)
         for rows in torch.arange(count).split(5000)
     ]
     images = torch.cat(parts)

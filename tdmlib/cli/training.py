@@ -7,6 +7,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,9 +15,11 @@ import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from tdmlib.errors import InputError, check_number
+from tdmlib.files import write_whole
 from tdmlib.resources import find
 
 # What must be the same for a resumed run to end as one that was never stopped.
@@ -30,6 +33,14 @@ IMPORT = re.compile(
     r"Expected (?:'.+?' to be a subclass of <class '.+?'>|a dot import path string: .+)"
 )
 ANEW = "to start anew, move its folder away and leave out --ckpt_path"
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all, wherever files of passage are kept."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, partial(torch.save, checkpoint))
 
 
 class StopBetweenUpdates(Callback):
@@ -105,6 +116,7 @@ class TdmCLI(LightningCLI):
         """Before anything is written: is there something to go on with, or to lose?"""
         same = SameConfig(self.config.fit.as_dict())
         self.trainer.callbacks.append(same)
+        self.trainer.strategy.checkpoint_io = WholeCheckpoints()
         for name in ("max_epochs", "max_steps", "limit_train_batches"):
             if getattr(self.trainer, name) == 0:
                 raise InputError(f"trainer.{name} = 0: no update would be made; leave it out")

@@ -190,7 +190,8 @@ class ScoreDistillation(RepeatableTraining):
         return self.teacher.denoiser.asked / (self.batch_size // self.trainer.world_size)
 
     def on_train_end(self) -> None:
-        self.save_average("student", levels=list(self.method.grid))
+        way = dict(levels=list(self.method.grid), solver=self.method.solver)
+        self.save_average("student", **way)
         if self.trainer.is_global_zero and self.trainer.loggers:
             print(f"data read: none; teacher evaluations: {self.calls:g} a sample and update")
 

@@ -9,8 +9,8 @@ import torch
 class ScoreMethod(Protocol):
     """A score distillation method: its draws, a rollout and two losses.
 
-    Besides it has the attributes `grid`, `counts`, `guidance` and `whole_batch` of `FewSteps`, of
-    which a protocol of classes cannot speak.
+    Besides it has the attributes `grid`, `counts`, `guidance`, `solver` and `whole_batch` of
+    `FewSteps`, of which a protocol of classes cannot speak.
     """
 
     def aware(self, network: str) -> dict:

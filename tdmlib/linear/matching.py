@@ -190,9 +190,10 @@ class LinearTDM:
         return found.y.T.reshape(-1, *b.shape)
 
     def stationary(self, b=None) -> np.ndarray:
-        """Factors at which nothing moves, by Newton's method from b (default: exact matching).
+        """Factors at which training from b ends (default: from exact matching), by Newton's method.
 
-        Returns the shape of b. Raises InputError where it finds none, as at λ = 0, where b = 0 no
+        It sets out from where `flow` has come at s = 1, as points that repel lie about. Returns the
+        shape of b. Raises InputError where it finds none that attracts, as at λ = 0, where b = 0 no
         longer repels, or none that stands alone: a whole line, or a step that nothing moves. So it
         does for a b at which a step is zero, and stays so.
         """
@@ -204,8 +205,9 @@ class LinearTDM:
         found = np.empty(start.shape)
         for at in np.ndindex(self.lam.shape):
             one = replace(self, lam=self.lam[at], input_variance=self.input_variance[at])
+            near = one.flow(start[:, *at], [1.0])[-1]
             try:
-                answer = root(one._pull, start[:, *at], tol=1e-12)
+                answer = root(one._pull, near, tol=1e-12)
             except InputError:  # the iterates left the numbers
                 answer = None
             if answer is None or not np.abs(answer.fun).max() <= 1e-8:  # or it is not a number
@@ -216,6 +218,11 @@ class LinearTDM:
                 raise InputError(
                     f"the stationary point at λ = {self.lam[at]:g} is one of many, and where "
                     "training ends depends on b; follow flow instead"
+                )
+            moves = one._scale(answer.x) * np.divide(slopes, np.diag(nudges)[:, None])
+            if np.linalg.eigvals(moves).real.max() > 0:
+                raise InputError(
+                    f"the stationary point near this b repels at λ = {self.lam[at]:g}; follow flow"
                 )
             found[:, *at] = answer.x
         return found

@@ -55,6 +55,20 @@ def test_a_student_is_told_what_it_has_learnt_and_refuses_what_it_has_not(studen
             sampling.generate(student, count=12, seed=7, **{"guidance": 3.5, **wrong})
 
 
+def test_a_student_is_sampled_on_the_levels_and_by_the_solver_of_its_training(tmp_path):
+    teacher, path = load_denoiser(find("data", MODEL)), tmp_path / "student.safetensors"
+    save_denoiser(path, teacher, levels=[0, 200, 450, 900], solver="dpm++")
+    noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(7))
+    for steps, asked, levels, solver in (
+        (3, None, [200, 450, 900], "dpm++"), (3, "ddim", [200, 450, 900], "ddim"),
+        (2, None, 2, "dpm++"),
+    ):  # fmt: skip
+        images, labels = sampling.generate(path, steps, 3, seed=7, solver=asked)
+        with torch.no_grad():
+            by_hand = sample(teacher, noise, levels, teacher.schedule, labels, solver)
+        assert torch.equal(images, by_hand)
+
+
 def test_the_command_refuses_step_counts_in_one_line(student, tdm):
     status, out, error = tdm("sample", "--model", str(student), "--steps", "3",
                              "--guidance", "4", "--out", "x.npz")  # fmt: skip

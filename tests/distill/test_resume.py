@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tdmlib.cli import main
+from tdmlib.cli.training import WholeCheckpoints
 from tdmlib.denoisers import FromV
 from tdmlib.errors import InputError
 from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
@@ -66,6 +67,21 @@ def whole(tmp_path_factory, teacher):
     folder = tmp_path_factory.mktemp("whole")
     finish(start(folder, teacher))
     return student(folder)
+
+
+def test_a_checkpoint_that_is_stopped_within_leaves_the_one_before(tmp_path, monkeypatch):
+    path, checkpoints = tmp_path / "new/last.ckpt", WholeCheckpoints()
+    checkpoints.save_checkpoint({"update": torch.tensor(1)}, path)
+
+    def stopped(content, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save_checkpoint({"update": torch.tensor(2)}, path)
+    assert torch.load(path, weights_only=True) == {"update": 1}
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

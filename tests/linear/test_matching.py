@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
+from scipy.optimize import root
 from scipy.stats import norm
 
 import strategies
@@ -174,6 +175,19 @@ def test_the_denoised_target_inflates_what_the_last_step_repairs():
     ):
         problem = LinearTDM(schedule, 5.0, level_weight=weight)
         assert np.allclose(inflation(problem, problem.stationary()), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("lam", [0.05, 0.3])
+def test_training_ends_where_nothing_moves_and_not_at_a_point_that_repels(lam):
+    """Newton's method from exact matching itself ends at points that the flow runs away from."""
+    problem = LinearTDM(cosine(400), lam, tilt=1.0)
+    b = problem.matched_student()
+    end = problem.stationary()
+    assert np.allclose(end, problem.flow(b, [400.0])[-1], atol=1e-6)
+    repels = root(problem._pull, b).x
+    assert np.allclose(problem.velocity(repels), 0, atol=1e-7) and not np.allclose(repels, end)
+    with pytest.raises(InputError, match="repels"):
+        problem.stationary(repels)
 
 
 @given(strategies.schedules(3, 6), strategies.seeds)
