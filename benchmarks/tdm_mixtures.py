@@ -13,16 +13,19 @@ import logging
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
 from functools import cache
 from itertools import product
 from pathlib import Path
 from statistics import fmean
+from typing import Self
 
 import torch
+from torch import nn
 
 from tdmlib.denoisers import MixtureDenoiser
 from tdmlib.distill.even import EvenTDM
-from tdmlib.distill.exact import mixture_distillation, train
+from tdmlib.distill.exact import mixture_distillation, mixture_start, train
 from tdmlib.distill.tdm import TDM
 from tdmlib.files import write_whole
 from tdmlib.metrics.modes import mode_recovery
@@ -69,9 +72,29 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "raw": {"network": {"fourier": 0}},
     "unify_short": TOGETHER,
     "unify_wide": TOGETHER | {"network": {"width": 128, "embedding": 64}},
+    "unify_apart": TOGETHER | {"apart": True},
     "unify_student": TOGETHER | {"steps_aware": "student"},
     "unify_neither": TOGETHER | {"steps_aware": "neither"},
 }
+
+
+class Apart(nn.Module):
+    """A network for each step count, in the place of one that is told which."""
+
+    def __init__(self, network: nn.Module, counts: tuple[int, ...] = ()):
+        super().__init__()
+        self.networks = nn.ModuleList(deepcopy(network) for _ in counts or (None,))
+        self.counts, self.shape, self.classes = counts, network.shape, network.classes
+
+    def aware(self, counts, **_) -> Self:
+        return type(self)(self.networks[0], counts)
+
+    def forward(self, z, t, cond):
+        parts = z.new_empty(len(self.counts), *z.shape)
+        for place, network in enumerate(self.networks):
+            parts[place] = network(z, t)
+        steps = torch.as_tensor(cond.steps).expand(t.shape)
+        return parts[torch.searchsorted(torch.tensor(self.counts), steps), torch.arange(len(z))]
 
 
 @cache
@@ -142,13 +165,17 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
     warnings.filterwarnings("ignore", module="lightning")
     trained = {k: v for k, v in choices.items() if k in SETTINGS}
     settings = SETTINGS | trained
-    method = BASE | {k: v for k, v in choices.items() if k not in trained and k != "draws"}
+    ours = {k: choices.get(k) for k in ("draws", "apart")}
+    method = BASE | {k: v for k, v in choices.items() if k not in trained | ours}
     settings |= {"updates_per_epoch": 20} if quick else {}
-    kind = TDM if choices.get("draws") == "independent" else EvenTDM
+    kind = TDM if ours["draws"] == "independent" else EvenTDM
+    start = mixture_start(planar_mixtures()[name], cosine(T), seed=seed, **settings.pop("network"))
+    if ours["apart"]:
+        start.network = Apart(start.network)
     begin = time.process_time()
     run = mixture_distillation(
         planar_mixtures()[name], lambda schedule: kind(schedule, **method), cosine(T),
-        seed=seed, **settings,
+        seed=seed, start=start, **settings,
     )  # fmt: skip
     with torch.enable_grad():
         train(run)

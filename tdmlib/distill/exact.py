@@ -41,14 +41,15 @@ def mixture_distillation(
     fake_rate: float = 1e-3,
     seed: int = 0,
     network: dict | None = None,
+    start: Corrected | None = None,
     **settings,
 ) -> ScoreDistillation:
     """The distillation of a mixture's exact score, ready to `train`.
 
-    Student and fake score start as copies of the teacher, see `mixture_start`. `schedule`
-    is the cosine one of 1000 steps unless given, `rate` and `fake_rate` are those of
-    AdamW with β = (0, 0.99), `network` are settings of `mixture_start`, `settings` of
-    `ScoreDistillation`.
+    Student and fake score start as copies of the teacher, `start` or else a
+    `mixture_start` of the settings `network`. `schedule` is the cosine one of 1000 steps
+    unless given, `rate` and `fake_rate` are those of AdamW with β = (0, 0.99), `settings`
+    those of `ScoreDistillation`.
     """
     schedule = schedule or cosine(1000)
     adamw = partial(torch.optim.AdamW, betas=(0.0, 0.99), weight_decay=0.0, fused=True)
@@ -58,7 +59,7 @@ def mixture_distillation(
         partial(adamw, lr=rate),
         partial(adamw, lr=fake_rate),
         seed=seed,
-        start=mixture_start(mixture, schedule, seed=seed, **network or {}),
+        start=start or mixture_start(mixture, schedule, seed=seed, **network or {}),
         **settings,
     )
 
