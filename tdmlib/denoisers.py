@@ -7,12 +7,13 @@ cond is a tensor of labels, None for none, or a `Condition` where there is more 
 
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from tdmlib.errors import InputError, check_number
+from tdmlib.errors import InputError, check_number, check_shapes
 from tdmlib.mixtures import GaussianMixture
 from tdmlib.schedules import Schedule
 
@@ -55,10 +56,14 @@ class GaussianDenoiser:
     """The optimal denoiser of x ~ N(mean, diag(λ)), x̂ = μ + αλ/(α²λ + σ²)(z − αμ) (Prop. 3.1).
 
     `lam` and `mean` broadcast against z; all three are NumPy arrays or all torch tensors.
-    Raises InputError for a λ that is negative or not finite.
+    Raises InputError for a λ that is negative or not finite, for what is neither a number nor an
+    array, and for samples that the two would broadcast to another shape.
     """
 
     def __init__(self, schedule: Schedule, lam, mean=0.0):
+        for name, value in (("λ", lam), ("mean", mean)):
+            if not isinstance(value, Real) and not hasattr(value, "shape"):
+                raise InputError(f"{name} = {value!r:.40}: give a number, an array or a tensor")
         good = (lam >= 0) & (lam < float("inf"))
         if not (good if isinstance(good, bool) else bool(good.all())):
             raise InputError(f"λ = {lam}: variances are finite and λ ≥ 0")
@@ -68,7 +73,12 @@ class GaussianDenoiser:
         alpha, sigma = self.schedule.at(t, z)
         variance = alpha**2 * self.lam + sigma**2
         gain = alpha * self.lam / (variance + (variance == 0))  # zero only where λ is: no 0/0
-        return self.mean + gain * (z - alpha * self.mean)
+        x_hat = self.mean + gain * (z - alpha * self.mean)
+        if x_hat.shape != z.shape:
+            raise InputError(
+                f"λ and mean broadcast samples of shape {tuple(z.shape)} to {tuple(x_hat.shape)}"
+            )
+        return x_hat
 
 
 class MixtureDenoiser:
@@ -156,7 +166,7 @@ class Guided(nn.Module):
 
     A condition that names its guidance is followed in place of `scale`, sample by sample, and the
     denoiser inside is not told. scale = 1 is the plain conditional denoiser and costs one
-    evaluation. Raises InputError for a scale that is not a finite number.
+    evaluation. Raises InputError for a scale that is not a finite number, or not one a sample.
     """
 
     def __init__(self, denoiser, scale: float = 1.0, null=None):
@@ -165,11 +175,20 @@ class Guided(nn.Module):
 
     def forward(self, z: Tensor, t, cond=None) -> Tensor:
         cond = Condition.of(cond)
-        scale = self.scale if cond.guidance is None else cond.guidance
+        scale = self.scale if cond.guidance is None else _scale(cond.guidance, z)
         conditional = self.denoiser(z, t, replace(cond, guidance=None).bare())
         if not isinstance(scale, Tensor) and scale == 1:
             return conditional
         empty = self.denoiser(z, t, replace(cond, label=self.null, guidance=None).bare())
-        if isinstance(scale, Tensor):
-            scale = scale.reshape(-1, *[1] * (z.ndim - 1))
         return empty + scale * (conditional - empty)
+
+
+def _scale(scale, z: Tensor):
+    """The guidance of all samples z, or of each (B, 1, …, 1). Raises InputError as `Guided`."""
+    if not isinstance(scale, Tensor):
+        return check_number("guidance", scale)
+    if scale.ndim:
+        check_shapes(z.shape[:1], guidance=scale)
+    if scale.device.type == "cpu" and not scale.isfinite().all():  # a GPU is not waited for
+        raise InputError("guidance holds NaN or infinity: must be finite")
+    return scale.reshape(-1, *[1] * (z.ndim - 1))

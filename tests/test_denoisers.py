@@ -126,6 +126,31 @@ def test_bad_variances_and_guidance_are_refused():
     for scale in (np.nan, np.inf, "2"):
         with pytest.raises(InputError, match="guidance"):
             Guided(GaussianDenoiser(SCHEDULE, 1.0), scale)
+    for lam, mean in (([1.0, 2], 0.0), ("1", 0.0), (None, 0.0), (1.0, [0.0, 1.0])):
+        with pytest.raises(InputError, match=r"(λ|mean) = .* give a number, an array or a tensor"):
+            GaussianDenoiser(SCHEDULE, lam, mean)
+
+
+@pytest.mark.parametrize("array", [np.ones, torch.ones])
+def test_a_gaussian_denoiser_keeps_the_shape_of_its_samples(array):
+    for lam, mean in ((array((4, 1, 2)), 0.0), (1.0, array((5, 1, 2)))):
+        with pytest.raises(InputError, match=r"samples of shape \(3, 2\) to \([45], 3, 2\)"):
+            GaussianDenoiser(SCHEDULE, lam, mean)(array((3, 2)), 3)
+    assert GaussianDenoiser(SCHEDULE, array((3, 1)), array(2))(array((3, 2)), 3).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"),
+    [(np.nan, "guidance = nan"), ("2", "guidance = '2'"), (np.ones(3), "guidance = array"),
+     (torch.tensor([1.0, np.nan, 2.0]), "guidance holds NaN"), (torch.tensor(np.inf), "infinity"),
+     (torch.ones(2), r"guidance has shape \(2,\), expected \(3,\)"),
+     (torch.ones(3, 1), r"guidance has shape \(3, 1\)")],
+)  # fmt: skip
+def test_a_condition_names_one_finite_scale_or_one_a_sample(scale, says):
+    guided = Guided(GaussianDenoiser(SCHEDULE, 1.0))
+    with pytest.raises(InputError, match=says):
+        guided(torch.zeros(3, 2), 3, Condition(guidance=scale))
+    assert guided(torch.ones(3, 2), 3, Condition(guidance=torch.tensor(2.0))).shape == (3, 2)
 
 
 def test_a_noise_prediction_cannot_start_at_pure_noise():

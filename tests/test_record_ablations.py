@@ -130,3 +130,13 @@ def test_guidance_costs_variety_and_the_student_learns_it():
         assert run["4"]["recall"] > run["4 guided"]["recall"]
         assert run["4"]["frechet_all"] < run["4 guided"]["frechet_all"] < teacher["frechet_all"]
         assert run["4 guided"]["class_agreement"] > 0.999
+
+
+@pytest.mark.parametrize(
+    ("label", "K"),
+    [("guided1", "1"), ("guided2", "2"), ("guided", "4"), *(("guided_unify", k) for k in "1248")],
+)
+def test_guided_students_are_closer_than_their_guided_teacher(label, K):
+    """At as many steps; and with two or more, than at a hundred."""
+    teacher = NUMBERS["teacher"][f"{K if K == '1' else 100} ddim guided"]
+    assert values(label, f"{K} guided").max() < teacher["frechet_all"]

@@ -1,5 +1,6 @@
 """What the digits record must show: the bars of the chapter."""
 
+import numpy as np
 import pytest
 import yaml
 
@@ -115,3 +116,14 @@ def test_few_steps_of_the_teacher_are_precise_and_miss_much():
     for report in NUMBERS["students"]["4"]:
         assert report["recall"] > 1.3 * four["recall"]
         assert floor["precision"] - report["precision"] < 0.02
+
+
+def frechet(who, K):
+    return np.array([report["frechet_all"] for report in NUMBERS[who][str(K)]])
+
+
+def test_with_a_quarter_of_the_samples_only_one_step_of_unify_stays_behind():
+    assert frechet("unify", 1).min() > 1.4 * frechet("students", 1).max()
+    for K in (2, 4):
+        assert frechet("unify", K).max() < frechet("students", K).min()
+    assert frechet("unify", 8).mean() < 1.1 * frechet("students", 8).mean()

@@ -114,6 +114,11 @@ def test_one_student_for_all_counts_loses_more_than_a_tenth(mixture):
     assert student(mixture, "unify").mean() > 1.1 * student(mixture).mean()
 
 
+def test_networks_that_share_no_weights_lose_little():
+    assert short("unify_apart").mean() < 1.1 * short("snr").mean()
+    assert short("unify_short").mean() > 2 * short("unify_apart").mean()
+
+
 def test_the_fake_score_has_to_be_told_the_count_and_width_is_not_what_is_missing():
     mean = {k: short(k).mean() for k in CHOICES if "unify" in k}
     assert mean["unify_student"] > 1.8 * mean["unify_short"]

@@ -9,8 +9,18 @@ from tdmlib.errors import InputError, check_number, check_positive, check_shapes
 Metric = Literal["pseudo_huber", "pseudo_huber_elementwise", "l2"]
 
 
+def _vectors(samples: Tensor) -> Tensor:
+    """Samples (B, …) as vectors (B, d). Raises InputError where they have no axis but the batch."""
+    if samples.ndim < 2 or not samples.shape[1:].numel():
+        raise InputError(
+            f"samples have shape {tuple(samples.shape)}; expected (B, …), a batch of at least one "
+            "coordinate each"
+        )
+    return samples.flatten(1)
+
+
 def _mean(value: Tensor) -> Tensor:
-    return value.flatten(1).mean(1)
+    return _vectors(value).mean(1)
 
 
 def distance(
@@ -22,21 +32,21 @@ def distance(
     Both arguments are clean predictions of shape (B, …). "pseudo_huber" is
     √(‖·‖² + c²) − c per sample, c = 0.00054 √d (Song and Dhariwal, 2024);
     "pseudo_huber_elementwise" (c = 1e-3) and "l2" average over dimensions. Raises
-    InputError for an unknown metric, shapes that differ, or `c` ≤ 0.
+    InputError for an unknown metric, shapes that differ or have one axis, or `c` ≤ 0.
     """
     check_shapes(x_hat.shape, target=target)
     if c is not None:
         check_positive("c", c)
-    gap = x_hat - target.detach()
+    gap = _vectors(x_hat - target.detach())  # (B, d)
     match metric:
         case "pseudo_huber":
-            c = 0.00054 * gap[0].numel() ** 0.5 if c is None else c
-            return (gap.flatten(1).square().sum(1) + c**2).sqrt() - c
+            c = 0.00054 * gap.shape[1] ** 0.5 if c is None else c
+            return (gap.square().sum(1) + c**2).sqrt() - c
         case "pseudo_huber_elementwise":
             c = 1e-3 if c is None else c
-            return _mean((gap**2 + c**2).sqrt() - c)
+            return ((gap**2 + c**2).sqrt() - c).mean(1)
         case "l2":
-            return _mean(gap**2)
+            return (gap**2).mean(1)
         case _:
             names = ", ".join(get_args(Metric))
             raise InputError(f"metric {metric!r} is unknown; choose {names}")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tdmlib.errors import InputError, check_shapes
+from tdmlib.distill.losses import _vectors
+from tdmlib.errors import InputError, check_positive, check_shapes
 from tdmlib.schedules import Schedule
 
 
@@ -26,19 +27,27 @@ class Renoise:
 def _forward(i, tau, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
     """q(x_τ | x_i) = N(scale · x_i, β²): scale = α_τ/α_i, β² = σ_τ² − scale² σ_i².
 
-    Raises InputError for τ < i, levels outside 0 … T, or i where α_i = 0.
+    Raises InputError for τ < i, levels outside 0 … T or of another shape, or i where α_i = 0.
     """
     i, tau = torch.as_tensor(i, device=like.device), torch.as_tensor(tau, device=like.device)
+    alpha_i, sigma_i = schedule.at(i, like)
+    alpha_tau, sigma_tau = schedule.at(tau, like)
     if (tau < i).any():
         raise InputError(
             f"tau = {tau.tolist()} lies below i = {i.tolist()}: diffusing forward needs tau ≥ i"
         )
-    alpha_i, sigma_i = schedule.at(i, like)
-    alpha_tau, sigma_tau = schedule.at(tau, like)
     if (alpha_i == 0).any():
         raise InputError("i = T with alpha_T = 0: nothing is left there to carry forward")
     scale = alpha_tau / alpha_i
     return scale, (sigma_tau**2 - (scale * sigma_i) ** 2).clamp_min(0).sqrt()
+
+
+def _sigma(tau, schedule: Schedule, like: Tensor) -> Tensor:
+    """σ_τ, to divide by. Raises InputError where it is 0."""
+    sigma = schedule.at(tau, like)[1]
+    if (sigma == 0).any():
+        raise InputError("tau = 0 with sigma_0 = 0: no noise is mixed there")
+    return sigma
 
 
 def diffuse(
@@ -63,9 +72,7 @@ def mixed_noise(
     """
     check_shapes(eps_hat.shape, noise=noise)
     scale, beta = _forward(i, tau, schedule, noise)
-    sigma_i, sigma_tau = schedule.at(i, noise)[1], schedule.at(tau, noise)[1]
-    if (sigma_tau == 0).any():
-        raise InputError("tau = 0 with sigma_0 = 0: no noise is mixed there")
+    sigma_i, sigma_tau = schedule.at(i, noise)[1], _sigma(tau, schedule, noise)
     return (scale * sigma_i * eps_hat + beta * noise) / sigma_tau
 
 
@@ -74,13 +81,25 @@ def transition_target(
 ) -> Tensor:
     """The score −ε/β of q(x_τ | x_i) as a clean prediction, (x_τ − σ_τ² ε/β)/α_τ.
 
-    That is x_i/α_i − α_τ σ_i²/(α_i² β) ε, finite at α_τ = 0; it equals x_i where σ_i = 0.
-    Shapes, and what it raises, as in `diffuse`; infinite where τ = i > 0.
+    That is x_i/α_i − α_τ σ_i²/(α_i² β) ε, finite at α_τ = 0; it equals x_i where σ_i = 0 < β.
+    Shapes, and what it raises, as in `diffuse`; where τ = i, β = 0, it is NaN or infinite.
     """
     check_shapes(x_i.shape, noise=noise)
     alpha_i, sigma_i = schedule.at(i, x_i)
     scale, beta = _forward(i, tau, schedule, x_i)
     return x_i / alpha_i - scale * sigma_i**2 / (alpha_i * beta) * noise
+
+
+def _laws(group: Tensor, i) -> Tensor:
+    """The names in `group`. Raises InputError unless they are whole, each of one level i."""
+    if group.is_floating_point() and (group != group.round()).any():
+        raise InputError("group holds fractions or NaN; name laws by whole numbers")
+    level = torch.as_tensor(i, device=group.device).expand_as(group)
+    laws, law = group.unique(return_inverse=True)
+    last = level.new_empty(len(laws)).scatter_(0, law, level)  # the level of some sample of each
+    if (last[law] != level).any():
+        raise InputError("group names one law for samples at several levels i; give each its own")
+    return laws
 
 
 def stable_target(
@@ -92,16 +111,17 @@ def stable_target(
     law, with odds q(x_τ | x_i). In few coordinates the mean over them varies far less
     (Xu, Tong and Jaakkola, 2023). `group`, whole numbers (B,), names the law of each
     sample; those of one law lie at one level. It takes time and memory B² at most.
-    x_i and noise have shape (B, d, …); raises as `diffuse`; NaN where τ = i.
+    x_i and noise have shape (B, d, …). Raises as `diffuse`, and InputError for one law at
+    several levels or names that are not whole; NaN where τ = i.
     """
     check_shapes(x_i.shape, noise=noise)
     check_shapes(x_i.shape[:1], group=group)
     with torch.autocast(x_i.device.type, enabled=False):
         scale, beta = _forward(i, tau, schedule, x_i)
         x_tau, mean = scale * x_i + beta * noise, torch.empty_like(x_i)
-        for law in group.unique():
+        for law in _laws(group, i):
             rows = (group == law).nonzero()[:, 0]
-            points = x_i[rows].flatten(1)
+            points = _vectors(x_i[rows])
             center = points.mean(0)  # squares far from zero would cancel badly
             points = points - center
             s, b = (v.expand_as(x_i)[rows].flatten(1)[:, :1] for v in (scale, beta))
@@ -118,9 +138,7 @@ def transition_precision(i: Tensor, tau: Tensor, schedule: Schedule, like: Tenso
     1/σ_τ² = SNR + 1, the weight that a v-prediction gives. i and tau are int (B,), `like` samples
     (B, …) of the type and device wanted; raises as `diffuse`, InputError where σ_τ = 0.
     """
-    (alpha_i, _), (_, sigma) = schedule.at(i, like), schedule.at(tau, like)
-    if (sigma == 0).any():
-        raise InputError("tau = 0 with sigma_0 = 0: the target has no variance there")
+    alpha_i, sigma = schedule.at(i, like)[0], _sigma(tau, schedule, like)
     return (alpha_i * _forward(i, tau, schedule, like)[1] / sigma**2).square().flatten()
 
 
@@ -128,10 +146,10 @@ def importance_weight(mixed: Tensor, noise: Tensor) -> Tensor:
     """The public script's weight exp(−½ mean ε_mix²) / exp(−½ mean ε²), shape (B,).
 
     A ratio of means over dimensions, not the density ratio, whose exponents are sums.
-    Raises InputError for shapes that differ.
+    Raises InputError for shapes that differ or have one axis.
     """
     check_shapes(mixed.shape, noise=noise)
-    return torch.exp(0.5 * (noise**2 - mixed**2).flatten(1).mean(1))
+    return torch.exp(0.5 * _vectors(noise**2 - mixed**2).mean(1))
 
 
 def density_ratio(
@@ -142,11 +160,13 @@ def density_ratio(
 
     Weighted by it, draws of x_τ around x_i count as draws around x̂. Its mean is one; its variance
     is infinite where β² ≤ ½ σ_τ² for given ε̂, ≤ ¾ σ_τ² over ε̂ ~ N(0, I). `cap` bounds it. Shapes,
-    and what it raises, as in `mixed_noise`.
+    and what it raises, as in `mixed_noise`; InputError also for one axis, or a `cap` ≤ 0.
     """
     check_shapes(mixed.shape, noise=noise)
+    if cap is not None:
+        check_positive("cap", cap)
     _, beta = _forward(i, tau, schedule, noise)
-    d, sigma = noise[0].numel(), schedule.at(tau, noise)[1]
-    exponent = 0.5 * (noise**2 - mixed**2).flatten(1).sum(1)
+    d, sigma = _vectors(noise).shape[1], _sigma(tau, schedule, noise)
+    exponent = 0.5 * _vectors(noise**2 - mixed**2).sum(1)
     ratio = (d * (beta / sigma).log().flatten() + exponent).exp()
     return ratio if cap is None else ratio.clamp_max(cap)

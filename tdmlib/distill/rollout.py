@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tdmlib.denoisers import Condition, Rows
-from tdmlib.errors import InputError, check_choices
+from tdmlib.errors import InputError, check_choices, check_number, check_shapes
 from tdmlib.models.residual_mlp import check_counts, check_range
 from tdmlib.sampling import Solver, ddim_step, extrapolate, sample, time_grid
 from tdmlib.schedules import Schedule
@@ -119,6 +119,7 @@ class FewSteps:
 
     def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
         """Draw noise (batch, *shape), and K and steps k that occur equally often in it."""
+        batch = check_number("batch", batch, 0, whole=True)
         device = generator.device
 
         def uniform():
@@ -138,11 +139,10 @@ class FewSteps:
     def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
         """Run the student from noise to its step k, each sample on the grid of its own K.
 
-        `cond` are labels (B,), or None; the points have the dtype of the noise.
+        `cond` are labels (B,), or None; the points have the dtype of the noise. Raises
+        InputError for a K that is not learnt, or a step outside 0 … K − 1.
         """
-        K = start.count
-        if K is None:
-            K = torch.full_like(start.step, len(self.grid) - 1)
+        K = self.count(start)
         levels, told = self.levels(K), self.condition("student", cond, replace(start, count=K))
         x = start.noise.clone()
         before = torch.zeros_like(x)  # the predictions one step ago
@@ -171,6 +171,26 @@ class FewSteps:
         x_hat, x_i, eps_hat = step(rows, start.step, i)
         return Rollout(x_hat, eps_hat, x_i, i, upper, K, start.guidance)
 
+    def count(self, start: Start) -> Tensor:
+        """K of each sample (B,), the most where none is named. Raises InputError as `rollout`."""
+        learnt = [len(grid) - 1 for grid in self.grids]
+        k, K = start.step, start.count
+        if K is None:
+            K = torch.full_like(k, learnt[-1])
+        check_shapes(start.noise.shape[:1], step=k, count=K, landing=start.landing)
+        if k.is_floating_point():
+            raise InputError(f"steps are of type {k.dtype}; they must be whole numbers")
+        if self.landing == "random" and start.landing is None:
+            raise InputError('landing = "random": the start names no landing')
+        good = torch.isin(K, torch.tensor(learnt, device=K.device)) & (0 <= k) & (k < K)
+        if not good.all():  # one wait for a GPU, as every step of the rollout has several
+            k, K = (int(v[~good][0]) for v in (k, K))
+            raise InputError(
+                f"step = {k} of count = {K}: the student learns steps 0 … K − 1 of "
+                f"K = {', '.join(map(str, learnt))}"
+            )
+        return K
+
     def levels(self, K: Tensor) -> Tensor:
         """t_0 … t_K for each K of a batch (B,), t_K repeated to one length, (B, K_max + 2)."""
         size = len(self.grid) + 1
@@ -194,12 +214,14 @@ class FewSteps:
         learnt, or where guidance is missing or not learnt.
         """
         grids = {len(grid) - 1: grid for grid in self.grids}
-        K = max(grids) if steps is None else steps
+        K = max(grids) if steps is None else check_number("K", steps, whole=True)
         if K not in grids:
             raise InputError(f"K = {K}: the student learns K = {', '.join(map(str, grids))}")
         if (guidance is None) != (self.guidance is None):
             learnt = self.guidance and "within {} … {}".format(*self.guidance)
             raise InputError(f"guidance = {guidance}: the student learns {learnt or 'none'}")
+        if guidance is not None:
+            check_number("guidance", guidance, *self.guidance)
         told = Condition(cond, K if self.aware("student")["counts"] else None, guidance)
         levels = list(grids[K])
         return sample(student, noise, levels, self.schedule, told.bare(), self.solver)

@@ -9,8 +9,10 @@ from lightning.pytorch import LightningModule
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from tdmlib.datasets.digits import CLASSES
+from tdmlib.datasets.digits import CLASSES, SHAPE
+from tdmlib.errors import check_shapes
 from tdmlib.files import write_whole
+from tdmlib.metrics.inputs import real
 from tdmlib.models.weights import check_state
 from tdmlib.resources import find
 
@@ -45,7 +47,12 @@ def load_classifier() -> DigitClassifier:
 
 @torch.no_grad()
 def features_and_classes(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Features (B, 48) and predicted classes (B,) of images (B, 1, 8, 8)."""
+    """Features (B, 48) and predicted classes (B,) of images (B, 1, 8, 8).
+
+    Raises InputError for other shapes, and for images that are not real and finite.
+    """
+    images = torch.tensor(real("images", images)).float()
+    check_shapes((*images.shape[:1], *SHAPE), images=images)
     model = load_classifier()
     features = torch.cat([model.body(part) for part in images.split(4096)])
     return features, model.head(features).argmax(dim=1)

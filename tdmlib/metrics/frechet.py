@@ -2,15 +2,10 @@
 
 import numpy as np
 
-from tdmlib.errors import InputError
+from tdmlib.metrics.inputs import matrices
 
 
-def _moments(features) -> tuple[np.ndarray, np.ndarray]:
-    features = np.asarray(features, dtype=np.float64)
-    if features.ndim != 2 or len(features) < 2:
-        raise InputError(f"features have shape {features.shape}; expected (n, d), n ≥ 2")
-    if not np.isfinite(features).all():
-        raise InputError("features hold NaN or infinite values; remove those rows")
+def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return features.mean(axis=0), np.atleast_2d(np.cov(features, rowvar=False))
 
 
@@ -19,11 +14,10 @@ def frechet_distance(features, reference) -> float:
 
     The square root's trace is that of (R C′ R)^½ with R = C^½, which is symmetric, so that
     rank-deficient covariances do no harm. Raises InputError for other shapes, fewer than 2 rows,
-    or features that are not finite.
+    or features that are not finite and real.
     """
-    (mean, cov), (mean_, cov_) = _moments(features), _moments(reference)
-    if len(mean) != len(mean_):
-        raise InputError(f"features of {len(mean)} and {len(mean_)} columns cannot be compared")
+    sets = matrices(2, features=features, reference=reference)
+    (mean, cov), (mean_, cov_) = map(_moments, sets)
     values, vectors = np.linalg.eigh(cov)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     cross = np.sqrt(np.linalg.eigvalsh(root @ cov_ @ root).clip(0)).sum()

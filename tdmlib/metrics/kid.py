@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tdmlib.errors import InputError
+from tdmlib.metrics.inputs import classes_of, matrices
 
 __all__ = ["kernel_distance", "within"]
 
@@ -17,9 +17,8 @@ def _blocks(x: np.ndarray, rows: int = 2048):
     return (x[k : k + rows] for k in range(0, len(x), rows))
 
 
-def across(x, y) -> np.ndarray:
+def across(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """mean_i k(x_i, y_j) for each row y_j, shape (m,)."""
-    x, y = (np.asarray(a, dtype=np.float64) for a in (x, y))
     n, d = x.shape
     if d > WIDE:
         return np.concatenate([_kernel(block, x).mean(axis=1) for block in _blocks(y)])
@@ -36,32 +35,24 @@ def _squares(x: np.ndarray) -> np.ndarray:
     return (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
 
 
-def classes_of(x, labels) -> np.ndarray:
-    """`labels` as an array, one for each row of x. Raises InputError for another shape."""
-    labels = np.asarray(labels)
-    if labels.shape != (len(x),):
-        raise InputError(f"labels have shape {labels.shape}, expected {(len(x),)}")
-    return labels
-
-
 def within(x, labels=None) -> float:
     """An unbiased estimate of E k(x, x′) over independent draws from the law behind x (n, d).
 
     Rows drawn independently: the mean over pairs of different rows. Rows drawn with a fixed number
     of each class, which `labels` (n,) names: pairs of one class are then rarer among different rows
     than among independent draws, so each pair of classes counts by its share.
-    Raises InputError for labels of another length, or a class of one row.
+    Raises InputError unless x is a finite real matrix, n ≥ 2, and for labels of another length, or
+    a class of one row.
     """
-    x = np.asarray(x, dtype=np.float64)
+    (x,) = matrices(2, features=x)
     n, own = len(x), ((x**2).mean(axis=1) + 1) ** 3
     if labels is None:
         return float((n * across(x, x).sum() - own.sum()) / (n * (n - 1)))
-    labels = classes_of(x, labels)
+    labels = classes_of(x, labels, least=2)
     total = n * across(x, x).sum()
     for c in np.unique(labels):
         rows = labels == c
-        if (m := int(rows.sum())) < 2:
-            raise InputError(f"class {c} has one sample; unbiased distances need two of each class")
+        m = int(rows.sum())
         same = m * across(x[rows], x[rows]).sum()
         total += (same - own[rows].sum()) * m / (m - 1) - same
     return float(total / n**2)
@@ -72,6 +63,8 @@ def kernel_distance(features, reference, labels=None, reference_labels=None) -> 
 
     Name the classes of a set that was drawn with a fixed number of each: see `within`.
     Unlike the Fréchet distance it has no bias from few samples; it may be negative.
+    Raises InputError as `within`, and for other columns.
     """
+    features, reference = matrices(2, features=features, reference=reference)
     inner = within(features, labels) + within(reference, reference_labels)
     return inner - 2 * float(across(features, reference).mean())

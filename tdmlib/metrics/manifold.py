@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from tdmlib.errors import InputError, check_number
+from tdmlib.metrics.inputs import matrices
 
 __all__ = ["precision_recall"]
 
@@ -21,14 +22,14 @@ def precision_recall(features, reference, k: int = 3) -> tuple[float, float]:
     Precision is the share of samples within the support of `reference`, recall the share of
     `reference` within that of the samples. Both depend on the size of the sets: samples are taken m
     at a time, the first parts of them averaged; what fills no part is left out.
-    Raises InputError for other shapes, fewer samples than m, or m ≤ k.
+    Raises InputError unless both are finite real matrices of the same columns, k ≥ 1 is whole, and
+    n ≥ m > k.
     """
-    x, y = (torch.as_tensor(a).double() for a in (features, reference))
-    check_number("k", k, 1, whole=True)
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not k < len(y) <= len(x):
+    x, y = map(torch.tensor, matrices(features=features, reference=reference))
+    k = check_number("k", k, 1, whole=True)
+    if not k < len(y) <= len(x):
         raise InputError(
-            f"features of shape {tuple(x.shape)} against {tuple(y.shape)}: expected (n, d), (m, d) "
-            f"with n ≥ m > k = {k}"
+            f"features of {len(x)} and reference of {len(y)} rows: expected n ≥ m > k = {k}"
         )
     radii, found = _radii(y, k), []
     for part in x.split(len(y))[: min(PARTS, len(x) // len(y))]:

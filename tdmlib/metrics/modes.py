@@ -3,7 +3,8 @@
 import numpy as np
 from array_api_compat import array_namespace
 
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
+from tdmlib.metrics.inputs import real
 from tdmlib.mixtures import GaussianMixture
 
 
@@ -14,16 +15,19 @@ def mode_recovery(samples, mixture: GaussianMixture, radius: float = 3.0) -> dic
     Mahalanobis distance of at most `radius`. "near": the share of samples that are near theirs, for
     true ones in d = 2 about 1 − exp(−radius²/2). "off": the total variation ½Σ|ŵ − w| between the
     shares of samples and the weights. "width": the mean squared Mahalanobis distance of the near
-    ones over what it is for true samples in d = 2, so 1, below it where modes contracted.
+    ones over what it is for true samples in d = 2, so 1, below it where modes contracted; NaN where
+    none is near.
 
-    Raises InputError where d is not 2, or for samples that the mixture refuses.
+    Raises InputError where d is not 2, for samples that are not finite or not (n, 2), or a radius
+    that is not within 0.01 … 1000.
     """
     if mixture.dim != 2:
         raise InputError(f"d = {mixture.dim}: mode_recovery knows its shares for d = 2 alone")
-    xp = array_namespace(samples)
-    owner = np.asarray(xp.argmax(mixture.responsibilities(samples), axis=1))
+    check_number("radius", radius, 0.01, 1000)
+    samples, xp = real("samples", samples), array_namespace(mixture.means)
+    owner = np.asarray(xp.argmax(mixture.responsibilities(xp.asarray(samples)), axis=1))
     means, covariances = (np.asarray(a, float) for a in (mixture.means, mixture.covariances))
-    off = np.asarray(samples, float) - means[owner]
+    off = samples.astype(float) - means[owner]
     square = np.einsum("ni,nij,nj->n", off, np.linalg.inv(covariances)[owner], off)
     near, weights = square <= radius**2, np.asarray(mixture.weights, float)
     shares, held = (np.bincount(m, minlength=len(weights)) / len(off) for m in (owner, owner[near]))

@@ -12,7 +12,8 @@ from tdmlib.mixtures import GaussianMixture
 
 
 def _uniform(n: int, d: int, seed: int) -> np.ndarray:
-    n = check_number("n", n, 1, whole=True)
+    n = check_number("n", n, 1, 2**30, whole=True)
+    d = check_number("d", d, 1, qmc.Sobol.MAXDIM, whole=True)
     seed = check_number("seed", seed, 0, whole=True)
     with warnings.catch_warnings():  # balance is best at powers of two, good elsewhere
         warnings.simplefilter("ignore", UserWarning)
@@ -23,7 +24,7 @@ def _uniform(n: int, d: int, seed: int) -> np.ndarray:
 def quasi_noise(n: int, d: int, seed: int = 0) -> Tensor:
     """n scrambled Sobol points as N(0, I) in d dimensions, shape (n, d), float32.
 
-    Raises InputError for n < 1 or a seed that is no whole number ≥ 0.
+    Raises InputError unless n within 1 … 2³⁰, d within 1 … 21,201 and seed ≥ 0 are whole numbers.
     """
     return torch.from_numpy(norm.ppf(_uniform(n, d, seed))).float()
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdmlib.denoisers import Condition
-from tdmlib.errors import InputError, check_number, check_positive
+from tdmlib.errors import InputError, check_number, check_positive, check_shapes
 
 # Entries of a label's embedding are of the size of one; those of K start at zero and move by a
 # learning rate an update. Without this factor K = 1 lags for thousands of updates.
@@ -73,9 +73,10 @@ class ResidualMLP(nn.Module):
         super().__init__()
         sizes = dict(T=T, classes=classes, width=width, blocks=blocks)
         T, classes, width, blocks = (check_number(k, n, 1, whole=True) for k, n in sizes.items())
-        shape = tuple(check_number("shape", n, 1, whole=True) for n in shape)
-        if not shape:
-            raise InputError("shape = (): a sample has at least one axis, as in (2,)")
+        axes = tuple(shape) if hasattr(shape, "__iter__") else ()
+        if not axes:
+            raise InputError(f"shape = {shape!r}: a sample has at least one axis, as in (2,)")
+        shape = tuple(check_number("shape", n, 1, whole=True) for n in axes)
         embedding = check_number("embedding", embedding, 2, whole=True)
         check_number("dropout", dropout, 0, 1)
         counts = None if counts is None else list(check_counts(counts))
@@ -114,11 +115,20 @@ class ResidualMLP(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def aware(self, counts=None, guidance=None, origin=None) -> Self:
-        """A copy that is told more, as the parameters say; untrained it answers the same."""
+        """A copy that is told more, as the parameters say; untrained it answers the same.
+
+        Raises InputError as the class, and for other counts or guidance than it is told already.
+        """
         told = dict(counts=counts, guidance=guidance, origin=origin)
         told = {name: value for name, value in told.items() if value is not None}
         with torch.random.fork_rng(devices=[]):
             copy = type(self)(**self.config | told)
+        for name in told:
+            if self.config[name] and copy.config[name] != self.config[name]:
+                raise InputError(
+                    f"the network is told {name} = {self.config[name]} already: for others, start "
+                    f"from one that is not told {name}"
+                )
         copy.load_state_dict(self.state_dict(), strict=False)
         return copy.to(self.last.weight).train(self.training)
 
@@ -130,35 +140,50 @@ class ResidualMLP(nn.Module):
     def embed(self, t: Tensor, cond) -> Tensor:
         """The level and all that the network is told, (B, embedding)."""
         cond = Condition.of(cond)
-        label = torch.full_like(t, self.classes) if cond.label is None else cond.label
         embedding = self.embed_time(self.waves(t * (math.pi / 2 / self.T)))
-        embedding = embedding + self.embed_label(label)
+        embedding = embedding + self.embed_label(self.labels(cond.label, t))
         if _is_told("steps", cond.steps, self.counts):
-            K = torch.as_tensor(cond.steps, device=t.device).expand(t.shape)
+            K = _each("steps", cond.steps, t)
             match = K[:, None] == torch.tensor(self.counts, device=t.device)
             if len(unknown := K[~match.any(1)]):
                 learnt = ", ".join(map(str, self.counts))
-                raise InputError(f"K = {int(unknown[0])}: the network has learnt K = {learnt}")
+                raise InputError(f"K = {float(unknown[0]):g}: the network has learnt K = {learnt}")
             embedding = embedding + REACH * self.embed_steps(match.int().argmax(1))
         if _is_told("guidance", cond.guidance, self.guidance):
             low, high = self.guidance
-            w = torch.as_tensor(cond.guidance, dtype=self.frequencies.dtype, device=t.device)
+            w = _each("guidance", cond.guidance, t, self.frequencies.dtype)
             if len(beyond := w[~((w >= low) & (w <= high))]):
                 check_number("guidance", float(beyond[0]), low, high)
-            angle = (w - low).expand(t.shape) * (math.pi / 2 / (high - low))
+            angle = (w - low) * (math.pi / 2 / (high - low))
             embedding = embedding + self.embed_guidance(self.waves(angle))
         if _is_told("origin", cond.origin, self.origin):
-            level = torch.as_tensor(cond.origin, device=t.device).expand(t.shape)
+            level = _level("origin", cond.origin, t, self.T)
             embedding = embedding + self.embed_origin(self.waves(level * (math.pi / 2 / self.T)))
         return embedding
 
+    def labels(self, label, t: Tensor) -> Tensor:
+        """Labels (B,), those of the empty condition for None; raises InputError as `forward`."""
+        if label is None:
+            return torch.full_like(t, self.classes, dtype=torch.long)
+        label = _each("label", label, t)
+        if label.is_floating_point():
+            raise InputError(f"labels are of type {label.dtype}; they must be whole numbers")
+        if label.device.type == "cpu":  # a GPU is not waited for
+            check_labels(label, self.classes + 1)
+        return label.long()
+
     def forward(self, z: Tensor, t: Tensor, cond=None) -> Tensor:
-        """z (B, *shape), t (B,) levels, cond (B,) labels or a `Condition`; of the shape of z."""
+        """z (B, *shape), t (B,) levels, cond (B,) labels or a `Condition`; of the shape of z.
+
+        One level or label may stand for all. Raises InputError for other shapes, and for what the
+        network is not told or has not learnt; on a GPU not for levels and labels out of range,
+        which only a wait for it would show.
+        """
         if z.shape[1:] != self.shape:
             raise InputError(
                 f"samples have shape {tuple(z.shape[1:])}, the network takes {self.shape}"
             )
-        embedding = F.silu(self.embed(t, cond))
+        embedding = F.silu(self.embed(_level("t", t, z, self.T), cond))
         h = z.flatten(1)
         if self.config["fourier"]:
             with torch.autocast(h.device.type, enabled=False):  # half precision loses angles
@@ -177,6 +202,25 @@ def _is_told(name: str, given, learnt) -> bool:
     if given is None and learnt is not None:
         raise InputError(f"the network is told {name}: name it, as in Condition(label, {name}=…)")
     return given is not None
+
+
+def _each(name: str, value, like: Tensor, dtype=None) -> Tensor:
+    """A tensor (B,), one number a sample of `like`, of such or of one for all; or InputError."""
+    try:
+        value = torch.as_tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{name} = {value!r:.40}: give one number, or one a sample") from None
+    if value.ndim:
+        check_shapes(like.shape[:1], **{name: value})
+    return value.to(like.device).expand(like.shape[:1])
+
+
+def _level(name: str, value, like: Tensor, T: int) -> Tensor:
+    """Levels (B,) from `_each`; InputError beyond 0 … T, but on a GPU, which is not waited for."""
+    t = _each(name, value, like)
+    if t.device.type == "cpu" and len(beyond := t[~((t >= 0) & (t <= T))]):
+        check_number(name, beyond[0].item(), 0, T, whole=True)
+    return t
 
 
 def check_counts(counts) -> tuple[int, ...]:

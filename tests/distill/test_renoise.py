@@ -3,9 +3,11 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from tdmlib.distill.losses import distance, fake_loss, student_loss
 from tdmlib.distill.renoise import (
     density_ratio,
     diffuse,
+    importance_weight,
     mixed_noise,
     stable_target,
     transition_precision,
@@ -167,7 +169,65 @@ def test_a_ratio_of_other_shapes_or_of_nothing_is_refused():
         stable_target(x, 3, 5, x, SCHEDULE, torch.zeros(3))
     with pytest.raises(InputError, match=r"noise has shape \(1, 2\), expected \(4, 2\)"):
         stable_target(x, 3, 5, x[:1], SCHEDULE, torch.zeros(4))
-    with pytest.raises(InputError, match="no variance there"):
+    with pytest.raises(InputError, match="no noise is mixed there"):
         transition_precision(0, 0, SCHEDULE, x)
     with pytest.raises(InputError, match="weight_cap = 0"):
         TDM(SCHEDULE, weight_cap=0)
+
+
+@pytest.mark.parametrize(
+    ("levels", "says"),
+    [(([0, 1], [2, 3]), r"levels t have shape \(2,\)"),
+     (([0, 1], [2, 3, 4]), r"levels t have shape \(2,\)"),
+     (([0, 1, 2], [3, 4]), r"levels t have shape \(2,\)"),
+     (([0, 1, 2], [2, 3, 41]), "t = 41"), ((0.5, 3), "whole numbers")],
+)  # fmt: skip
+def test_levels_of_other_shapes_or_kinds_are_refused(levels, says):
+    x = torch.zeros(3, 2)
+    for function in (diffuse, transition_target):
+        with pytest.raises(InputError, match=says):
+            function(x, *map(torch.tensor, levels), x, SCHEDULE)
+
+
+def test_where_no_noise_is_no_ratio_exists_and_the_target_is_not_finite():
+    x, zero = torch.ones(3, 2), torch.zeros(3).long()
+    for function in (density_ratio, mixed_noise):
+        with pytest.raises(InputError, match="no noise is mixed there"):
+            function(x, x, zero, zero, SCHEDULE)
+    for i in (0, 5):
+        assert not torch.isfinite(transition_target(x, i, i, x, SCHEDULE)).any()
+    assert torch.equal(transition_target(x, 0, 5, x, SCHEDULE), x)
+    assert not density_ratio(x, 2 * x, 5, 5, SCHEDULE).any()
+
+
+@pytest.mark.parametrize("cap", [-1, 0, np.nan, np.inf, "1"])
+def test_a_cap_is_a_positive_number(cap):
+    with pytest.raises(InputError, match="cap = "):
+        density_ratio(torch.zeros(3, 2), torch.zeros(3, 2), 3, 5, SCHEDULE, cap=cap)
+
+
+def test_a_group_is_named_by_whole_numbers_and_lies_at_one_level():
+    x, group = torch.zeros(4, 2), torch.tensor([7, 7, 2, 2])
+    for part in (0.5, np.nan):
+        with pytest.raises(InputError, match="name laws by whole numbers"):
+            stable_target(x, 3, 5, x, SCHEDULE, group + part)
+    with pytest.raises(InputError, match="one law for samples at several levels i"):
+        stable_target(x, torch.tensor([3, 4, 1, 1]), 5, x, SCHEDULE, group)
+    level = torch.tensor([3, 3, 1, 1])
+    exact = stable_target(x, level, 5, x, SCHEDULE, group)
+    for same in (group.char(), group.double()):
+        assert torch.equal(stable_target(x, level, 5, x, SCHEDULE, same), exact)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [distance, fake_loss, importance_weight, lambda a, b: distance(a, b, "l2"),
+     lambda a, b: student_loss(a, b, b), lambda a, b: student_loss(a, b, b, normalize=True),
+     lambda a, b: density_ratio(a, b, 3, 5, SCHEDULE),
+     lambda a, b: stable_target(a, 3, 5, b, SCHEDULE, torch.zeros(len(a)).long()).sum(1)],
+)  # fmt: skip
+def test_no_samples_give_no_numbers_and_samples_have_coordinates(function):
+    assert function(torch.zeros(0, 2), torch.zeros(0, 2)).shape == (0,)
+    for shape in ((3,), (3, 0)):
+        with pytest.raises(InputError, match=r"samples have shape .* expected \(B, …\)"):
+            function(torch.zeros(shape), torch.zeros(shape))

@@ -356,3 +356,40 @@ def test_a_student_is_sampled_as_it_was_trained():
 def test_bad_choices_are_refused(choice, says):
     with pytest.raises(InputError, match=says):
         FewSteps(SCHEDULE, **choice)
+
+
+@pytest.mark.parametrize(
+    ("step", "count", "says"),
+    [([0, 0], [4, 3], "step = 0 of count = 3: .* K = 1, 2, 4"), ([0, 0], [9, 1], "count = 9"),
+     ([3, 2], [4, 2], "step = 2 of count = 2"), ([0, 4], None, "step = 4 of count = 4"),
+     ([7, 0], None, "step = 7"), ([0, -1], None, "step = -1"),
+     ([0], None, r"step has shape \(1,\), expected \(2,\)"),
+     ([0, 0], [1], r"count has shape \(1,\), expected \(2,\)"),
+     ([0.0, 1.0], None, "steps are of type torch.float64")],
+)  # fmt: skip
+def test_a_start_of_no_step_that_is_learnt_is_refused(step, count, says):
+    method = TDM(SCHEDULE, counts=(1, 2, 4), steps_aware="neither")
+    count = None if count is None else torch.tensor(count)
+    start = Start(torch.zeros(2, 3), torch.tensor(step), count)
+    with pytest.raises(InputError, match=says):
+        method.rollout(bent, start)
+
+
+def test_a_random_landing_is_drawn_and_a_batch_is_counted():
+    method = TDM(SCHEDULE, landing="random")
+    with pytest.raises(InputError, match="the start names no landing"):
+        method.rollout(bent, Start(torch.zeros(2, 3), torch.tensor([0, 1])))
+    for batch in (-1, 2.5, None):
+        with pytest.raises(InputError, match=f"batch = {batch}"):
+            method.start(batch, (3,), generator())
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [({"steps": [4]}, r"K = \[4\]: must be a whole number"), ({"steps": "4"}, "K = '4'"),
+     ({"guidance": 9.0}, "guidance = 9.0: .* 1.0 … 5.0"), ({"guidance": np.nan}, "guidance")],
+)  # fmt: skip
+def test_a_sample_is_asked_for_in_numbers(asked, says):
+    method = TDM(SCHEDULE, counts=(2, 4), guidance=(1, 5))
+    with pytest.raises(InputError, match=says):
+        method.sample(bent, torch.zeros(2, 3), **{"guidance": 2.0, **asked})

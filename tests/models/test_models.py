@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -237,8 +238,9 @@ def test_sizes_that_are_whole_floats_serve_and_a_sample_has_an_axis():
     network = ResidualMLP((2.0, 3), T=10.0, classes=2.0, width=8.0, blocks=1.0, embedding=4.0)
     assert network(torch.zeros(4, 2, 3), torch.tensor([1, 2, 3, 10])).shape == (4, 2, 3)
     assert json.dumps(network.config["shape"]) == "[2, 3]"
-    with pytest.raises(InputError, match=r"shape = \(\)"):
-        ResidualMLP((), T=10, classes=2)
+    for shape in ((), 5, None):
+        with pytest.raises(InputError, match=re.escape(f"shape = {shape}: a sample has at least")):
+            ResidualMLP(shape, T=10, classes=2)
 
 
 def test_the_noisiest_level_is_a_quarter_turn():
@@ -247,3 +249,48 @@ def test_the_noisiest_level_is_a_quarter_turn():
     network(torch.zeros(3, 1, 4, 4), torch.tensor([0, 10, 20]))
     slowest, half = seen[0][:, [0, len(network.frequencies)]], 0.5**0.5  # of frequency 1
     assert torch.allclose(slowest, torch.tensor([[0, 1], [half, half], [1, 0]]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"label": torch.tensor([0, 4])}, "label 4 is out of range; labels are 0 … 3"),
+     ({"label": torch.tensor([-1, 0])}, "label -1"), ({"label": 9}, "label 9"),
+     ({"label": torch.zeros(2)}, "labels are of type torch.float32"),
+     ({"label": 0.5}, "labels are of type"), ({"label": "cat"}, "label = 'cat': give one number"),
+     ({"label": torch.zeros(3).long()}, r"label has shape \(3,\), expected \(2,\)"),
+     ({"steps": torch.tensor([1, 4, 4])}, r"steps has shape \(3,\)"),
+     ({"steps": float("nan")}, "K = nan: the network has learnt K = 1, 4"),
+     ({"steps": 2.5}, r"K = 2\.5"), ({"steps": [None, 4]}, "steps = "),
+     ({"guidance": torch.ones(3)}, r"guidance has shape \(3,\)"),
+     ({"guidance": float("nan")}, "guidance = nan"),
+     ({"origin": 21}, "origin = 21: .* 0 … 20"), ({"origin": torch.zeros(1)}, "origin has shape"),
+     ({"t": torch.tensor([3, 21])}, "t = 21: .* 0 … 20"), ({"t": torch.tensor([-1, 3])}, "t = -1"),
+     ({"t": torch.tensor([3, 4, 5])}, r"t has shape \(3,\), expected \(2,\)")],
+)  # fmt: skip
+def test_a_network_refuses_what_it_cannot_be_told(changes, says):
+    network = denoiser().network.aware(counts=(1, 4), guidance=(1, 6), origin=True)
+    given = dict(label=torch.tensor([0, 1]), steps=4, guidance=2.0, origin=3) | changes
+    t = given.pop("t", torch.tensor([3, 20]))
+    with pytest.raises(InputError, match=says):
+        network(torch.zeros(2, 1, 4, 4), t, Condition(**given))
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [({"counts": (1, 2)}, {"counts": (1, 2, 4)}), ({"counts": (1, 2)}, {"counts": (1, 4)}),
+     ({"guidance": (1, 4)}, {"guidance": (1, 6)}), ({"origin": True}, {"origin": False})],
+)  # fmt: skip
+def test_a_network_is_told_a_thing_once(first, then):
+    one = denoiser().network.aware(**first)
+    assert one.aware(**first).config == one.config
+    (name,) = first
+    with pytest.raises(InputError, match=f"is told {name} = .* already"):
+        one.aware(**then)
+
+
+def test_one_label_or_level_may_stand_for_all():
+    one, z, t = denoiser().network, torch.randn(3, 1, 4, 4), torch.full((3,), 7)
+    label = torch.full((3,), 2)
+    assert torch.equal(one(z, 7, 2), one(z, t, label))
+    assert torch.equal(one(z, t, label.to(torch.uint8)), one(z, t, label))
+    assert torch.equal(one(z, t), one(z, t, 3))
