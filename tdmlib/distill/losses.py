@@ -6,10 +6,12 @@ from torch import Tensor
 
 from tdmlib.errors import InputError, check_number, check_positive, check_shapes
 
+__all__ = ["distance", "fake_loss", "student_loss"]
+
 Metric = Literal["pseudo_huber", "pseudo_huber_elementwise", "l2"]
 
 
-def _vectors(samples: Tensor) -> Tensor:
+def vectors(samples: Tensor) -> Tensor:
     """Samples (B, …) as vectors (B, d). Raises InputError where they have no axis but the batch."""
     if samples.ndim < 2 or not samples.shape[1:].numel():
         raise InputError(
@@ -20,7 +22,7 @@ def _vectors(samples: Tensor) -> Tensor:
 
 
 def _mean(value: Tensor) -> Tensor:
-    return _vectors(value).mean(1)
+    return vectors(value).mean(1)
 
 
 def distance(
@@ -37,7 +39,7 @@ def distance(
     check_shapes(x_hat.shape, target=target)
     if c is not None:
         check_positive("c", c)
-    gap = _vectors(x_hat - target.detach())  # (B, d)
+    gap = vectors(x_hat - target.detach())  # (B, d)
     match metric:
         case "pseudo_huber":
             c = 0.00054 * gap.shape[1] ** 0.5 if c is None else c

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tdmlib.distill.losses import _vectors
+from tdmlib.distill.losses import vectors
 from tdmlib.errors import InputError, check_positive, check_shapes
 from tdmlib.schedules import Schedule
 
@@ -121,7 +121,7 @@ def stable_target(
         x_tau, mean = scale * x_i + beta * noise, torch.empty_like(x_i)
         for law in _laws(group, i):
             rows = (group == law).nonzero()[:, 0]
-            points = _vectors(x_i[rows])
+            points = vectors(x_i[rows])
             center = points.mean(0)  # squares far from zero would cancel badly
             points = points - center
             s, b = (v.expand_as(x_i)[rows].flatten(1)[:, :1] for v in (scale, beta))
@@ -149,7 +149,7 @@ def importance_weight(mixed: Tensor, noise: Tensor) -> Tensor:
     Raises InputError for shapes that differ or have one axis.
     """
     check_shapes(mixed.shape, noise=noise)
-    return torch.exp(0.5 * _vectors(noise**2 - mixed**2).mean(1))
+    return torch.exp(0.5 * vectors(noise**2 - mixed**2).mean(1))
 
 
 def density_ratio(
@@ -166,7 +166,7 @@ def density_ratio(
     if cap is not None:
         check_positive("cap", cap)
     _, beta = _forward(i, tau, schedule, noise)
-    d, sigma = _vectors(noise).shape[1], _sigma(tau, schedule, noise)
-    exponent = 0.5 * _vectors(noise**2 - mixed**2).sum(1)
+    d, sigma = vectors(noise).shape[1], _sigma(tau, schedule, noise)
+    exponent = 0.5 * vectors(noise**2 - mixed**2).sum(1)
     ratio = (d * (beta / sigma).log().flatten() + exponent).exp()
     return ratio if cap is None else ratio.clamp_max(cap)
