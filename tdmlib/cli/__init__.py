@@ -84,7 +84,7 @@ def fit(context: typer.Context):
 
 
 Model = Annotated[str, typer.Option(help="Weights file, or the name of a shipped one.")]
-Steps = Annotated[int, typer.Option(help="Sampling steps K.")]
+Steps = Annotated[int | None, typer.Option(help="Sampling steps K; what it was trained for, or 4.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Guidance = Annotated[float, typer.Option(help="Classifier-free guidance; 1 is none.")]
 Solver = Annotated[
@@ -96,7 +96,7 @@ Solver = Annotated[
 def sample(
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
     model: Model = "digits_tdm4.safetensors",
-    steps: Steps = 4,
+    steps: Steps = None,
     count: Annotated[int, typer.Option(help="Number of samples.")] = 100,
     labels: Annotated[str | None, typer.Option(help="Classes, such as 3 or 0,1,2.")] = None,
     seed: Seed = 0,
@@ -111,7 +111,7 @@ def sample(
 @app.command()
 def evaluate(
     model: Model = "digits_tdm4.safetensors",
-    steps: Steps = 4,
+    steps: Steps = None,
     count: Annotated[int, typer.Option(help="Number of samples to draw.")] = 5000,
     seed: Seed = 0,
     guidance: Guidance = 1.0,

@@ -32,6 +32,21 @@ def parse_labels(text: str | None, count: int, classes: int) -> Tensor:
     return torch.tensor(labels).repeat(-(-count // len(labels)))[:count]
 
 
+def steps_of(model: str) -> int:
+    """K of a student that was trained for one K, or the most of several; 4 if its file names none.
+
+    Raises InputError as `load_denoiser` for a file that is missing or not one of ours.
+    """
+    notes = read_description(find("data", model)).get("notes", {})
+    levels, steps = notes.get("levels"), notes.get("steps")
+    steps = len(levels) - 1 if isinstance(levels, list) else steps
+    return steps if isinstance(steps, int) else 4
+
+
+def _how(count: int, steps: int) -> str:
+    return f"{count} samples, {steps} step{'s' * (steps != 1)} each"
+
+
 @torch.no_grad()
 def generate(
     model: str, steps: int, count: int, seed: int, labels: str | None = None,
@@ -69,18 +84,21 @@ def generate(
 
 
 def run_sample(
-    model, steps, count, seed, labels, guidance, solver, out: Path, plot: Path | None
+    model, steps: int | None, count, seed, labels, guidance, solver, out: Path, plot: Path | None
 ) -> None:
     check_target(out, ".npz")
     if plot is not None:
         check_target(plot, *PICTURES)
+    steps = steps_of(model) if steps is None else steps
     images, targets = generate(model, steps, count, seed, labels, guidance, solver)
     write_whole(out, lambda file: np.savez(file, images=images.numpy(), labels=targets.numpy()))
-    print(f"wrote {count} samples, {steps} steps each, to {out} (arrays images, labels)")
+    print(f"wrote {_how(count, steps)}, to {out} (arrays images, labels)")
     if plot is not None:
         from tdmlib import plots
 
-        figure = plots.sample_grid({f"{steps} steps": images[:60]}, columns=min(count, 10))
+        figure = plots.sample_grid(
+            {f"{steps} step{'s' * (steps != 1)}": images[:60]}, columns=min(count, 10)
+        )
         write_whole(plot, lambda file: figure.savefig(file, format=plot.suffix[1:], dpi=200))
         print(f"wrote a picture of the first {min(count, 60)} to {plot}")
 
@@ -124,13 +142,17 @@ def run_evaluate(model, steps, count, seed, guidance, solver, samples, out: Path
         what = f"{len(images)} samples of {samples}"
     else:
         check_number("count", count, 50, 1_000_000, whole=True)
+        steps = steps_of(model) if steps is None else steps
         images, labels = generate(model, steps, count, seed, None, guidance, solver)
-        what = f"{count} samples of {model}, {steps} steps each, seed {seed}"
+        what = f"{_how(count, steps)}, of {model}, seed {seed}"
     report, floor = digits_report(images, labels), digits_floor()
     print(f"{what}\n\n{'':<20}{'generated':>12}{'real train':>12}")
     for name, value in report.items():
         print(f"{name:<20}{value:>12.4f}{floor[name]:>12.4f}")
     print("\nThe right column scores the 1,400 training images in place of generated ones.")
+    print(
+        "closer_to_training: share nearer to a training image than to a test image; copies make 1."
+    )
     if out is not None:
         text = json.dumps({"what": what, "report": report, "floor": floor}, indent=2)
         write_whole(out, text + "\n")

@@ -163,7 +163,7 @@ class TdmCLI(LightningCLI):
                 raise
             kept = self.last and self.last.is_file()
             goes_on = f"--ckpt_path last goes on from {self.last}"
-            print("stopped;", goes_on if kept else "there is no checkpoint yet", file=sys.stderr)
+            print("\nstopped;", goes_on if kept else "there is no checkpoint yet", file=sys.stderr)
             raise KeyboardInterrupt from None
         finally:
             signal.signal(signal.SIGINT, before)

@@ -69,6 +69,13 @@ def test_a_student_is_sampled_on_the_levels_and_by_the_solver_of_its_training(tm
         assert torch.equal(images, by_hand)
 
 
+def test_a_model_says_how_many_steps_it_was_trained_for(tmp_path):
+    assert [sampling.steps_of(f"digits_{name}.safetensors") for name in ("tdm1", "tdm4")] == [1, 4]
+    teacher, path = load_denoiser(find("data", MODEL)), tmp_path / "student.safetensors"
+    for notes, steps in (({"levels": [0, 400, 900]}, 2), ({}, 4), ({"steps": "many"}, 4)):
+        assert sampling.steps_of(save_denoiser(path, teacher, **notes)) == steps
+
+
 def test_the_command_refuses_step_counts_in_one_line(student, tdm):
     status, out, error = tdm("sample", "--model", str(student), "--steps", "3",
                              "--guidance", "4", "--out", "x.npz")  # fmt: skip
