@@ -13,15 +13,12 @@ import logging
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from copy import deepcopy
 from functools import cache
 from itertools import product
 from pathlib import Path
 from statistics import fmean
-from typing import Self
 
 import torch
-from torch import nn
 
 from tdmlib.denoisers import MixtureDenoiser
 from tdmlib.distill.even import EvenTDM
@@ -43,10 +40,13 @@ SETTINGS = dict(
     updates_per_epoch=1000, batch_size=4096, fake_updates=1, rate=1e-3, fake_rate=3e-3, ema=0.99,
     last_rate=0.01, network={},
 )  # fmt: skip
+BEST = {"experts": True, "shift": 3.0, "spacing": 1.5, "fake_updates": 2}
 STUDENTS = {  # 1024 samples for each step; of unify 2048 for each count
-    "tdm4": {"steps": 4}, "tdm1": {"steps": 1, "batch_size": 1024},
-    "tdm2": {"steps": 2, "batch_size": 2048}, "unify": {"counts": (1, 2, 4), "batch_size": 6144},
-}  # fmt: skip
+    "tdm4": BEST | {"steps": 4},
+    "unify": BEST | {"counts": (1, 2, 4), "batch_size": 6144},
+    "tdm2": BEST | {"steps": 2, "batch_size": 2048},
+    "tdm1": BEST | {"steps": 1, "batch_size": 1024},
+}
 ABLATED = "uneven"  # on this mixture one choice at a time is changed, in a shorter training
 SHORT = {"steps": 4, "updates_per_epoch": 200, "batch_size": 2048}
 TOGETHER = {"steps": None, "counts": (1, 2, 4), "batch_size": 3072, "weight": "none"}
@@ -69,32 +69,16 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "backpropagate": {"backpropagate": "all"},
     "fisher": {"divergence": "fisher"},
     "dpm++": {"solver": "dpm++"},
+    "shift": {"shift": 3.0},
+    "spacing": {"spacing": 1.5},
+    "experts": {"experts": True},
     "raw": {"network": {"fourier": 0}},
     "unify_short": TOGETHER,
     "unify_wide": TOGETHER | {"network": {"width": 128, "embedding": 64}},
-    "unify_apart": TOGETHER | {"apart": True},
+    "unify_experts": TOGETHER | {"experts": True},
     "unify_student": TOGETHER | {"steps_aware": "student"},
     "unify_neither": TOGETHER | {"steps_aware": "neither"},
 }
-
-
-class Apart(nn.Module):
-    """A network for each step count, in the place of one that is told which."""
-
-    def __init__(self, network: nn.Module, counts: tuple[int, ...] = ()):
-        super().__init__()
-        self.networks = nn.ModuleList(deepcopy(network) for _ in counts or (None,))
-        self.counts, self.shape, self.classes = counts, network.shape, network.classes
-
-    def aware(self, counts, **_) -> Self:
-        return type(self)(self.networks[0], counts)
-
-    def forward(self, z, t, cond):
-        parts = z.new_empty(len(self.counts), *z.shape)
-        for place, network in enumerate(self.networks):
-            parts[place] = network(z, t)
-        steps = torch.as_tensor(cond.steps).expand(t.shape)
-        return parts[torch.searchsorted(torch.tensor(self.counts), steps), torch.arange(len(z))]
 
 
 @cache
@@ -133,7 +117,10 @@ def teacher(name: str) -> dict[str, dict]:
     reports = {str(k): report(sample(exact, noise, k, schedule), name) for k in TEACHER_STEPS}
     for k in TEACHER_STEPS:
         reports[f"{k} dpm++"] = report(sample(exact, noise, k, schedule, solver="dpm++"), name)
-    reports["last step of 4"] = last_step(exact, name, time_grid(4, T))
+    for k in (4, 8, 25):
+        grid = list(time_grid(k, T, BEST["spacing"]))
+        reports[f"{k} spaced"] = report(sample(exact, noise, grid, schedule), name)
+    reports["last step of 4"] = last_step(exact, name, time_grid(4, T, BEST["spacing"]))
     reports["floor"] = report(reference(name, seed=2), name)
     drawn = [report(mixture.sample(SAMPLES, seed=seed), name) for seed in range(3, 11)]
     reports["floor of independent samples"] = {k: fmean(r[k] for r in drawn) for k in drawn[0]}
@@ -165,13 +152,13 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
     warnings.filterwarnings("ignore", module="lightning")
     trained = {k: v for k, v in choices.items() if k in SETTINGS}
     settings = SETTINGS | trained
-    ours = {k: choices.get(k) for k in ("draws", "apart")}
+    ours = {k: choices.get(k) for k in ("draws", "experts")}
     method = BASE | {k: v for k, v in choices.items() if k not in trained | ours}
     settings |= {"updates_per_epoch": 20} if quick else {}
     kind = TDM if ours["draws"] == "independent" else EvenTDM
-    start = mixture_start(planar_mixtures()[name], cosine(T), seed=seed, **settings.pop("network"))
-    if ours["apart"]:
-        start.network = Apart(start.network)
+    grids = kind(cosine(T), **method).grids if ours["experts"] else None
+    network = settings.pop("network") | {"grids": grids, "seed": seed}
+    start = mixture_start(planar_mixtures()[name], cosine(T), **network)
     begin = time.process_time()
     run = mixture_distillation(
         planar_mixtures()[name], lambda schedule: kind(schedule, **method), cosine(T),

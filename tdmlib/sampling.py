@@ -7,23 +7,26 @@ from typing import Literal, get_args
 import numpy as np
 from array_api_compat import array_namespace
 
-from tdmlib.errors import InputError, check_number, check_shapes, one_of
+from tdmlib.errors import InputError, check_number, check_positive, check_shapes, one_of
 from tdmlib.schedules import Schedule
 
 Solver = Literal["ddim", "dpm++"]
 
 
-def time_grid(steps: int | Sequence[int], T: int) -> tuple[int, ...]:
+def time_grid(steps: int | Sequence[int], T: int, spacing: float = 1.0) -> tuple[int, ...]:
     """The levels 0 = t_0 < t_1 < … < t_K that a K-step sampler visits on the grid 0 … T.
 
-    An int K gives t_i = iT/K, rounded. A list, tuple or array gives the levels at which
-    the denoiser is evaluated, in either order; the last landing is at 0 whether it is
-    named or not. Raises InputError unless 1 ≤ K ≤ T, or for levels outside 1 … T or
-    repeated.
+    An int K gives t_i = T (i/K)^spacing, rounded: evenly spread for 1, denser near clean
+    data above. A list, tuple or array gives the levels at which the denoiser is evaluated,
+    in either order; the last landing is at 0 whether it is named or not. Raises InputError
+    unless 1 ≤ K ≤ T, for levels outside 1 … T or repeated, or a spacing of named levels.
     """
+    check_positive("spacing", spacing)
     if hasattr(steps, "tolist"):
         steps = steps.tolist()
     if isinstance(steps, list | tuple):
+        if spacing != 1:
+            raise InputError(f"spacing = {spacing:g}: steps = {list(steps)} names its levels")
         levels = [check_number("level", t, 0, T, whole=True) for t in steps]
         if levels != sorted(levels):
             levels = levels[::-1]
@@ -35,7 +38,10 @@ def time_grid(steps: int | Sequence[int], T: int) -> tuple[int, ...]:
             )
         return tuple(levels)
     K = check_number("K", steps, 1, T, whole=True)
-    return tuple(round(i * T / K) for i in range(K + 1))
+    levels = [0, *(round(i * T / K * (i / K) ** (spacing - 1)) for i in range(1, K + 1))]
+    if len(set(levels)) <= K:
+        raise InputError(f"spacing = {spacing:g}: of K = {K} steps two have one level; T = {T}")
+    return tuple(levels)
 
 
 def ddim_step(x_hat, z, t, s, schedule: Schedule):

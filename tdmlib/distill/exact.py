@@ -1,6 +1,6 @@
 """Students of a teacher whose score is known: Gaussian mixtures, trained in less than a minute."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -10,18 +10,20 @@ from tdmlib.denoisers import Corrected, MixtureDenoiser
 from tdmlib.distill.lit import ScoreDistillation
 from tdmlib.distill.method import ScoreMethod
 from tdmlib.mixtures import GaussianMixture
-from tdmlib.models import ResidualMLP
+from tdmlib.models import ResidualMLP, StepExperts
 from tdmlib.schedules import Schedule, cosine
 
 
 def mixture_start(
     mixture: GaussianMixture, schedule: Schedule, width: int = 64, blocks: int = 2,
     embedding: int = 32, fourier: int = 256, bandwidth: float = 2.0, seed: int = 0,
+    grids: Sequence[Sequence[int]] | None = None,
 ) -> Corrected:  # fmt: skip
     """The exact denoiser of a mixture plus a small network whose output starts at zero.
 
     Without its `fourier` features a student of close modes does not learn to tell them
-    apart; their `bandwidth` suits modes about one apart. Sizes are as in `ResidualMLP`.
+    apart; their `bandwidth` suits modes about one apart. Sizes are as in `ResidualMLP`. With
+    `grids`, as `FewSteps.grids`, each of their steps has a network of its own (`StepExperts`).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -29,6 +31,7 @@ def mixture_start(
             (mixture.dim,), schedule.T, 1, width, blocks, embedding,
             fourier=fourier, bandwidth=bandwidth,
         )  # fmt: skip
+    network = StepExperts(network, grids) if grids is not None else network
     return Corrected(network, MixtureDenoiser(schedule, mixture))
 
 

@@ -50,6 +50,7 @@ class FewSteps:
     schedule : the levels 0 … T on which teacher and student live.
     steps : K, or the list of levels at which the student is evaluated (`sampling.time_grid`);
         4 unless `counts` are given.
+    spacing : of the levels of a step count, as in `sampling.time_grid`: 1 spreads them evenly.
     counts : step counts that one student learns together (TDM-unify), each equally often.
     steps_aware : with `counts`, who is told K: "both" networks, the "student" or "neither".
     guidance : the lowest and highest guidance of the teacher, drawn uniformly for each sample;
@@ -64,6 +65,7 @@ class FewSteps:
     schedule: Schedule
     steps: int | Sequence[int] | None = None
     counts: Sequence[int] | None = None
+    spacing: float = 1.0
     steps_aware: Literal["both", "student", "neither"] = "both"
     guidance: tuple[float, float] | None = None
     solver: Solver = "ddim"
@@ -101,7 +103,8 @@ class FewSteps:
     @cached_property
     def grids(self) -> tuple[tuple[int, ...], ...]:
         """A grid for each step count, the longest last; shared by rollout, intervals, `sample`."""
-        return tuple(time_grid(steps, self.schedule.T) for steps in self.counts or (self.steps,))
+        asked = self.counts or (self.steps,)
+        return tuple(time_grid(steps, self.schedule.T, self.spacing) for steps in asked)
 
     @property
     def grid(self) -> tuple[int, ...]:

@@ -48,6 +48,8 @@ class TDM(FewSteps):
         names the step of the student: without it full intervals mix the laws of all steps.
     margin, lowest, headroom : τ starts `margin` levels above i and not below `lowest`, and ends
         `headroom` levels below the end of its interval.
+    shift : τ is uniform between the two for 1, and leans to the noisy end above that: u in [0, 1)
+        becomes shift · u/(1 + (shift − 1) u), as in Esser et al. (2024).
     divergence : "kl" or "fisher", see `divergences`.
     matched : "noisy" diffuses the trajectory point x_i, as the paper does; "clean" diffuses x̂.
     metric, c, normalize : as in `student_loss`.
@@ -70,6 +72,7 @@ class TDM(FewSteps):
     margin: int = 1
     lowest: int = 1
     headroom: int = 0
+    shift: float = 1.0
     divergence: Literal["kl", "fisher"] = "kl"
     matched: Literal["noisy", "clean"] = "noisy"
     metric: Metric = "pseudo_huber"
@@ -134,6 +137,7 @@ class TDM(FewSteps):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         check_positive("snr_cap", self.snr_cap)
+        check_positive("shift", self.shift)
         if self.fake_target == "stable" and (self.guidance or self.landing == "random"):
             raise InputError(
                 "fake_target = stable averages over points of one law, and no two samples have the "
@@ -175,16 +179,18 @@ class TDM(FewSteps):
         )
 
     def tau(self, rollout: Rollout, u: Tensor) -> Tensor:
-        """Levels τ, uniform on max(i + margin, lowest) … t_{k+1} − headroom, shape (B,).
+        """Levels τ within max(i + margin, lowest) … t_{k+1} − headroom, shape (B,).
 
-        On full intervals they end at T − headroom. `u`, within [0, 1), has shape (B,).
+        They are uniform for uniform `u` (B,) in [0, 1) and shift = 1; on full intervals they end
+        at T − headroom.
         Raises InputError for another shape.
         """
         check_shapes(rollout.i.shape, u=u)
         full = torch.full_like(rollout.i, self.schedule.T)
         top = (rollout.upper if self.interval == "separate" else full) - self.headroom
         low = (rollout.i + self.margin).clamp_min(self.lowest)
-        return low + (u * (top - low + 1)).long()
+        u = self.shift * u / (1 + (self.shift - 1) * u)
+        return torch.minimum(low + (u * (top - low + 1)).long(), top)  # u may round to one
 
     def point(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """What is diffused, without gradient, and its level (B,): x_i at i, or x̂ at level 0."""

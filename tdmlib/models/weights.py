@@ -11,9 +11,10 @@ from tdmlib import denoisers, schedules
 from tdmlib.errors import InputError
 from tdmlib.files import write_whole
 from tdmlib.models.residual_mlp import ResidualMLP
+from tdmlib.models.step_experts import StepExperts
 from tdmlib.models.vae import VAE
 
-NETWORKS = {"ResidualMLP": ResidualMLP}
+NETWORKS = {"ResidualMLP": ResidualMLP, "StepExperts": StepExperts}
 PREDICTIONS = {"FromV": denoisers.FromV, "FromFlow": denoisers.FromFlow}
 DENOISER = ("network", "config", "prediction", "alpha", "sigma")
 AUTOENCODER = ("network", "config")

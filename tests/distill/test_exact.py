@@ -42,6 +42,24 @@ def test_a_student_starts_as_its_exact_teacher_and_passes_its_few_steps():
     assert sliced_wasserstein(after, real, 32) < 0.6 * sliced_wasserstein(before, real, 32)
 
 
+def test_steps_with_networks_of_their_own_start_as_the_teacher_and_learn():
+    grids = TDM(cosine(40), counts=(1, 2)).grids
+    start = mixture_start(PAIR, cosine(40), grids=grids)
+    run = mixture_distillation(
+        PAIR, lambda schedule: TDM(schedule, counts=(1, 2)), cosine(40), start=start,
+        updates_per_epoch=100, batch_size=128, warmup=10,
+    )  # fmt: skip
+    z, real = quasi_noise(4096, 2), quasi_sample(PAIR, 4096)
+    exact = MixtureDenoiser(cosine(40), PAIR)
+    before = [sample(exact, z, K, cosine(40)) for K in (1, 2)]
+    for K, x in zip((1, 2), before, strict=True):
+        assert torch.equal(run.method.sample(run.student, z, steps=K), x)
+    train(run)
+    for K, x in zip((1, 2), before, strict=True):
+        after = run.method.sample(run.average.module, z, steps=K)
+        assert sliced_wasserstein(after, real, 32) < 0.6 * sliced_wasserstein(x, real, 32)
+
+
 def test_networks_start_alike_whatever_was_drawn_before():
     torch.manual_seed(1)
     state = torch.get_rng_state()

@@ -210,15 +210,31 @@ def test_only_the_last_step_is_differentiated():
         assert slope.nonzero().tolist() == [[upper]]
 
 
-@given(st.sampled_from(["separate", "full"]), st.integers(1, 10), st.integers(1, 8))
-def test_tau_lies_in_its_interval_and_reaches_both_ends(interval, margin, K):
+@given(
+    st.sampled_from(["separate", "full"]), st.integers(1, 10), st.integers(1, 8),
+    st.floats(0.1, 20),
+)  # fmt: skip
+def test_tau_lies_in_its_interval_and_reaches_both_ends(interval, margin, K, shift):
     margin = min(margin, 40 // K - 1)  # one less, for τ = T alone is refused
-    method = TDM(SCHEDULE, steps=K, interval=interval, margin=margin)
+    method = TDM(SCHEDULE, steps=K, interval=interval, margin=margin, shift=shift)
     for k, (i, upper) in enumerate(zip(method.grid, method.grid[1:], strict=False)):
         ends = Rollout(None, None, None, torch.full((2,), i), torch.full((2,), upper))
         low, high = method.tau(ends, torch.tensor([0.0, 1 - 1e-12])).tolist()
         assert low == i + margin
         assert high == (upper if interval == "separate" else 40), k
+
+
+def test_a_shift_multiplies_the_odds_that_tau_lies_higher():
+    """u'/(1 − u') = shift · u/(1 − u), so that the odds of τ at or below a level are divided."""
+    ends = torch.full((100_000,), 500)
+    rollout = Rollout(None, None, None, torch.zeros_like(ends), ends)
+    u = (torch.arange(len(ends)) + 0.5).double() / len(ends)
+    even = TDM(cosine(1000), steps=2).tau(rollout, u)
+    leaning = TDM(cosine(1000), steps=2, shift=3.0).tau(rollout, u)
+    assert torch.equal(even, 1 + (500 * u).long())
+    for level in (50, 250, 450):
+        odds, fewer = ((tau <= level).double().mean().logit() for tau in (even, leaning))
+        assert (odds - fewer).exp() == pytest.approx(3, rel=1e-3)
 
 
 def test_the_same_seed_is_the_same_update_and_rows_are_independent():
@@ -450,6 +466,7 @@ def test_the_published_settings():
 @pytest.mark.parametrize(
     ("choice", "says"),
     [({"metric": "huber"}, "pseudo_huber, "), ({"c": 0}, "c = 0"), ({"snr_cap": 0}, "snr_cap = 0"),
+     ({"shift": 0}, "shift = 0"),
      ({"c": "1"}, "c = '1'"), ({"snr_cap": np.nan}, "snr_cap = nan"), ({"margin": 1.5}, "margin"),
      ({"snr_cap": None}, "snr_cap = None"),
      ({"steps": 41}, "1 … 40"), ({"margin": 0}, "margin"), ({"margin": 11}, "1 … 10"),
