@@ -1,10 +1,11 @@
 """The TDM record on mixtures whose score is known: the teacher, students, and one choice at a time.
 
-    python benchmarks/tdm_mixtures.py [--work runs/tdm_mixtures] [--main] [--processes 2] [--quick]
+    python benchmarks/tdm_mixtures.py [--work runs/tdm_mixtures] [--main] [--extend] [--quick]
 
 Trains what is missing or was trained with other settings, so that an interrupted run goes on where
 it was; writes data/results/tdm_mixtures.json, after the main table (--main stops there) and after
-every choice. Single choices are changed in a shorter training of half the batch.
+every choice. Single choices are changed in a shorter training of half the batch. --extend carries
+over the choices that the record holds already, of the same settings, and says so in it.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from tdmlib.metrics.modes import mode_recovery
 from tdmlib.metrics.quasi import quasi_noise, quasi_sample
 from tdmlib.metrics.swd import sliced_wasserstein
 from tdmlib.nonlinear import planar_mixtures
-from tdmlib.records import write_record
+from tdmlib.records import read_record, write_record
 from tdmlib.sampling import ddim_step, sample, time_grid
 from tdmlib.schedules import cosine
 
@@ -193,10 +194,20 @@ def kept(work: Path, key: str, measure, *arguments):
     return found
 
 
+def carried(config: dict) -> dict[str, list]:
+    """The rows of choices of the present record that were trained with the same settings."""
+    record = read_record("tdm_mixtures")
+    before, now = record["config"], json.loads(json.dumps(config))
+    same = all(before[key] == now[key] for key in ("base", "settings", "short", "ablated"))
+    rows = [k for k, v in now["choices"].items() if same and before["choices"].get(k) == v]
+    return {k: record["numbers"][ABLATED][k] for k in rows if k in record["numbers"][ABLATED]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/tdm_mixtures"))
     parser.add_argument("--main", action="store_true", help="the main table alone")
+    parser.add_argument("--extend", action="store_true", help="keep measured choices")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
     arguments = parser.parse_args()
@@ -209,6 +220,8 @@ def main() -> None:
         T=T, samples=SAMPLES, projections=PROJECTIONS, base=BASE, settings=SETTINGS,
         students=STUDENTS, choices=CHOICES, ablated=ABLATED, short=SHORT,
     )  # fmt: skip
+    old = carried(config) if arguments.extend else {}
+    earlier = {"revision": read_record("tdm_mixtures")["revision"], "rows": list(old)}
     with ProcessPoolExecutor(arguments.processes) as pool:  # one thread each
 
         def ask(key, *task):
@@ -227,12 +240,17 @@ def main() -> None:
             runs |= {
                 (ABLATED, label): students(label, SHORT | choices, ABLATED)
                 for label, choices in CHOICES.items()
+                if label not in old
             }
         numbers = {name: {"teacher": teachers[name].result()} for name in names}
+        numbers[ABLATED] |= old
         for n, ((name, label), futures) in enumerate(runs.items(), 1):
             numbers[name][label] = [future.result() for future in futures]
             if not quick and n >= len(STUDENTS) * len(names):
-                print(write_record("tdm_mixtures", numbers, config=config, seeds=list(SEEDS)))
+                print(write_record(
+                    "tdm_mixtures", numbers, config=config, seeds=list(SEEDS),
+                    earlier=earlier if old else None,
+                ))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -47,16 +47,18 @@ def _path(name: str) -> Path:
 
 
 def write_record(
-    name: str, numbers: dict, *, config: dict, seeds: list[int], device: str = "cpu"
-) -> Path:
+    name: str, numbers: dict, *, config: dict, seeds: list[int], device: str = "cpu",
+    earlier: dict | None = None,
+) -> Path:  # fmt: skip
     """Write numbers with their configuration, seeds and provenance; whole or not at all.
 
+    `earlier` names the `rows` that were carried over from a record of another `revision`.
     Raises InputError for a name of more than letters, digits, _ and -.
     """
     path = _path(name)
     record = {
         "name": name, "numbers": numbers, "config": config, "seeds": seeds,
-        **provenance(device),
+        **provenance(device), **({"earlier": earlier} if earlier else {}),
     }  # fmt: skip
     path.parent.mkdir(exist_ok=True)
     return write_whole(path, json.dumps(record, indent=1) + "\n")

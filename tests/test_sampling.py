@@ -20,6 +20,22 @@ def test_an_even_grid_has_both_ends_and_no_repeats(T, data):
     assert np.abs(np.array(grid) - np.arange(K + 1) * T / K).max() <= 0.5
 
 
+@given(st.integers(1, 20), st.floats(0.5, 3))
+def test_a_spacing_is_a_power_of_the_even_grid(K, spacing):
+    grid = np.array(time_grid(K, 10_000, spacing))
+    assert np.abs(grid - 10_000 * (np.arange(K + 1) / K) ** spacing).max() <= 0.5 + 1e-6
+    assert time_grid(K, 10_000, 1.0) == time_grid(K, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("steps", "spacing", "says"),
+    [(4, 0, "spacing = 0"), (8, 3, "two have one level"), ([5, 2], 1.5, "names its levels")],
+)
+def test_a_spacing_that_has_no_grid_is_refused(steps, spacing, says):
+    with pytest.raises(InputError, match=says):
+        time_grid(steps, 10, spacing)
+
+
 def test_a_list_of_levels_may_be_given_in_either_order():
     assert time_grid([899, 674, 449, 224], 1000) == (0, 224, 449, 674, 899)
     assert time_grid([0, 250, 1000], 1000) == time_grid((1000, 250), 1000) == (0, 250, 1000)

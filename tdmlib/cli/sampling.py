@@ -4,6 +4,7 @@ import json
 import os
 import zlib
 from pathlib import Path
+from typing import NamedTuple, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -32,19 +33,29 @@ def parse_labels(text: str | None, count: int, classes: int) -> Tensor:
     return torch.tensor(labels).repeat(-(-count // len(labels)))[:count]
 
 
-def steps_of(model: str) -> int:
-    """K of a student that was trained for one K, or the most of several; 4 if its file names none.
+class Training(NamedTuple):
+    """What a weights file notes of a student's training, as far as sampling goes."""
 
-    Raises InputError as `load_denoiser` for a file that is missing or not one of ours.
-    """
-    notes = read_description(find("data", model)).get("notes", {})
-    levels, steps = notes.get("levels"), notes.get("steps")
-    steps = len(levels) - 1 if isinstance(levels, list) else steps
-    return steps if isinstance(steps, int) else 4
+    grids: dict[int, list[int]]  #: levels by K
+    steps: int  #: K of a student of one K, or the most of several; 4 if the file names none
+    solver: Solver
+
+    @classmethod
+    def of(cls, model: str) -> Self:
+        """Raises InputError as `load_denoiser` for a file that is missing or not one of ours."""
+        notes = read_description(find("data", model)).get("notes", {})
+        grids = {len(grid) - 1: grid for grid in notes.get("grids", [])}
+        steps = max(grids, default=notes.get("steps"))
+        steps = steps if isinstance(steps, int) else 4
+        return cls(grids, steps, notes.get("solver", "ddim"))
+
+
+def _steps(steps: int) -> str:
+    return f"{steps} step{'s' * (steps != 1)}"
 
 
 def _how(count: int, steps: int) -> str:
-    return f"{count} samples, {steps} step{'s' * (steps != 1)} each"
+    return f"{count} samples, {_steps(steps)} each"
 
 
 @torch.no_grad()
@@ -60,11 +71,9 @@ def generate(
     """
     check_number("count", count, 1, 1_000_000, whole=True)
     check_number("seed", seed, 0, 2**63 - 1, whole=True)
-    denoiser = load_denoiser(path := find("data", model))
-    network, notes = denoiser.network, read_description(path).get("notes", {})
-    levels = notes.get("levels")
-    levels = levels if isinstance(levels, list) and len(levels) == steps + 1 else steps
-    solver = solver or notes.get("solver", "ddim")
+    denoiser, training = load_denoiser(find("data", model)), Training.of(model)
+    network, levels = denoiser.network, training.grids.get(steps, steps)
+    solver = solver or training.solver
     targets = parse_labels(labels, count, network.classes)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, *network.shape, generator=generator)
@@ -89,16 +98,14 @@ def run_sample(
     check_target(out, ".npz")
     if plot is not None:
         check_target(plot, *PICTURES)
-    steps = steps_of(model) if steps is None else steps
+    steps = Training.of(model).steps if steps is None else steps
     images, targets = generate(model, steps, count, seed, labels, guidance, solver)
     write_whole(out, lambda file: np.savez(file, images=images.numpy(), labels=targets.numpy()))
     print(f"wrote {_how(count, steps)}, to {out} (arrays images, labels)")
     if plot is not None:
         from tdmlib import plots
 
-        figure = plots.sample_grid(
-            {f"{steps} step{'s' * (steps != 1)}": images[:60]}, columns=min(count, 10)
-        )
+        figure = plots.sample_grid({_steps(steps): images[:60]}, columns=min(count, 10))
         write_whole(plot, lambda file: figure.savefig(file, format=plot.suffix[1:], dpi=200))
         print(f"wrote a picture of the first {min(count, 60)} to {plot}")
 
@@ -142,7 +149,7 @@ def run_evaluate(model, steps, count, seed, guidance, solver, samples, out: Path
         what = f"{len(images)} samples of {samples}"
     else:
         check_number("count", count, 50, 1_000_000, whole=True)
-        steps = steps_of(model) if steps is None else steps
+        steps = Training.of(model).steps if steps is None else steps
         images, labels = generate(model, steps, count, seed, None, guidance, solver)
         what = f"{_how(count, steps)}, of {model}, seed {seed}"
     report, floor = digits_report(images, labels), digits_floor()

@@ -190,7 +190,7 @@ class ScoreDistillation(RepeatableTraining):
         return self.teacher.denoiser.asked / (self.batch_size // self.trainer.world_size)
 
     def on_train_end(self) -> None:
-        way = dict(levels=list(self.method.grid), solver=self.method.solver)
+        way = dict(grids=[list(grid) for grid in self.method.grids], solver=self.method.solver)
         self.save_average("student", **way)
         if self.trainer.is_global_zero and self.trainer.loggers:
             print(f"data read: none; teacher evaluations: {self.calls:g} a sample and update")

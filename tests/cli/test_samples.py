@@ -57,11 +57,11 @@ def test_a_student_is_told_what_it_has_learnt_and_refuses_what_it_has_not(studen
 
 def test_a_student_is_sampled_on_the_levels_and_by_the_solver_of_its_training(tmp_path):
     teacher, path = load_denoiser(find("data", MODEL)), tmp_path / "student.safetensors"
-    save_denoiser(path, teacher, levels=[0, 200, 450, 900], solver="dpm++")
+    save_denoiser(path, teacher, grids=[[0, 300], [0, 200, 450, 900]], solver="dpm++")
     noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(7))
     for steps, asked, levels, solver in (
         (3, None, [200, 450, 900], "dpm++"), (3, "ddim", [200, 450, 900], "ddim"),
-        (2, None, 2, "dpm++"),
+        (1, None, [300], "dpm++"), (2, None, 2, "dpm++"),
     ):  # fmt: skip
         images, labels = sampling.generate(path, steps, 3, seed=7, solver=asked)
         with torch.no_grad():
@@ -70,10 +70,13 @@ def test_a_student_is_sampled_on_the_levels_and_by_the_solver_of_its_training(tm
 
 
 def test_a_model_says_how_many_steps_it_was_trained_for(tmp_path):
-    assert [sampling.steps_of(f"digits_{name}.safetensors") for name in ("tdm1", "tdm4")] == [1, 4]
+    for name, steps in (("tdm1", 1), ("tdm4", 4)):
+        assert sampling.Training.of(f"digits_{name}.safetensors").steps == steps
     teacher, path = load_denoiser(find("data", MODEL)), tmp_path / "student.safetensors"
-    for notes, steps in (({"levels": [0, 400, 900]}, 2), ({}, 4), ({"steps": "many"}, 4)):
-        assert sampling.steps_of(save_denoiser(path, teacher, **notes)) == steps
+    for notes, steps in (
+        ({"grids": [[0, 400, 900], [0, 900]]}, 2), ({}, 4), ({"steps": "many"}, 4),
+    ):  # fmt: skip
+        assert sampling.Training.of(save_denoiser(path, teacher, **notes)).steps == steps
 
 
 def test_the_command_refuses_step_counts_in_one_line(student, tdm):

@@ -193,7 +193,7 @@ def test_the_average_of_the_student_is_saved(tmp_path, teacher):
     train(tmp_path, lit, logger=CSVLogger(tmp_path))
     seen = [w for part, w, *_ in lit.method.calls if part == "rollout"]
     seen = [*seen[1:], weights(lit.student)]
-    assert_average_is_saved(lit, "student", seen, levels=[0, 10, 20, 30, 40], solver="ddim")
+    assert_average_is_saved(lit, "student", seen, grids=[[0, 10, 20, 30, 40]], solver="ddim")
 
 
 def test_a_trained_denoiser_is_saved_and_validated_as_its_average(tmp_path, teacher):
