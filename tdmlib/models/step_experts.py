@@ -87,7 +87,7 @@ class StepExperts(nn.Module):
         if steps is None and len(self.sizes) > 1:
             raise InputError(f"grids of {self.sizes} steps: tell the network K, by aware(counts=…)")
         K = torch.as_tensor(self.sizes[0] if steps is None else steps, device=t.device)
-        K = K.expand(t.shape)
+        K, t = K.expand(t.shape), t.contiguous()
         chosen, first = torch.full_like(t, -1), 0
         for grid, size in zip(self.grids, self.sizes, strict=True):
             step = torch.bucketize(t, torch.tensor(grid[1:-1], device=t.device))

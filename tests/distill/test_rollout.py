@@ -67,6 +67,7 @@ choices = st.fixed_dictionaries(
         "margin": st.integers(1, 3),
         "headroom": st.integers(0, 2),
         "lowest": st.integers(1, 4),
+        "spacing": st.sampled_from([1.0, 1.1, 0.9]),
     }
 )
 
@@ -96,7 +97,9 @@ def test_rollout_loss_and_sampler_share_every_level(choice, seed):
     assert torch.allclose(carried[rows, 0], alpha[landed[rows]])
     assert torch.equal(tau, (landed + method.margin).clamp_min(method.lowest))
 
-    grids = {K: [round(j * 40 / K) for j in range(K + 1)] for K in method.counts}
+    grids = {
+        K: [round(40 * (j / K) ** method.spacing) for j in range(K + 1)] for K in method.counts
+    }
     below = torch.tensor(
         [grids[K][k] for K, k in zip(start.count.tolist(), start.step.tolist(), strict=True)]
     )
