@@ -30,7 +30,7 @@ from tdmlib.metrics.modes import mode_recovery
 from tdmlib.metrics.quasi import quasi_noise, quasi_sample
 from tdmlib.metrics.swd import sliced_wasserstein
 from tdmlib.nonlinear import planar_mixtures
-from tdmlib.records import read_record, write_record
+from tdmlib.records import read_record, revisions, write_record
 from tdmlib.sampling import ddim_step, sample, time_grid
 from tdmlib.schedules import cosine
 
@@ -41,13 +41,12 @@ SETTINGS = dict(
     updates_per_epoch=1000, batch_size=4096, fake_updates=1, rate=1e-3, fake_rate=3e-3, ema=0.99,
     last_rate=0.01, network={},
 )  # fmt: skip
-BEST = {"experts": True, "shift": 3.0, "spacing": 1.5, "fake_updates": 2}
+BEST = {"experts": True, "shift": 1.5, "spacing": 1.7, "fake_updates": 2}
 STUDENTS = {  # 1024 samples for each step; of unify 2048 for each count
     "tdm4": BEST | {"steps": 4},
-    "unify": BEST | {"counts": (1, 2, 4), "batch_size": 6144},
-    "tdm2": BEST | {"steps": 2, "batch_size": 2048},
-    "tdm1": BEST | {"steps": 1, "batch_size": 1024},
-}
+    "tdm4_shared": {"steps": 4}, "tdm1": {"steps": 1, "batch_size": 1024},
+    "tdm2": {"steps": 2, "batch_size": 2048}, "unify": {"counts": (1, 2, 4), "batch_size": 6144},
+}  # fmt: skip
 ABLATED = "uneven"  # on this mixture one choice at a time is changed, in a shorter training
 SHORT = {"steps": 4, "updates_per_epoch": 200, "batch_size": 2048}
 TOGETHER = {"steps": None, "counts": (1, 2, 4), "batch_size": 3072, "weight": "none"}
@@ -70,8 +69,8 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
     "backpropagate": {"backpropagate": "all"},
     "fisher": {"divergence": "fisher"},
     "dpm++": {"solver": "dpm++"},
-    "shift": {"shift": 3.0},
-    "spacing": {"spacing": 1.5},
+    "shift": {"shift": 1.5},
+    "spacing": {"spacing": 1.7},
     "experts": {"experts": True},
     "raw": {"network": {"fourier": 0}},
     "unify_short": TOGETHER,
@@ -194,13 +193,19 @@ def kept(work: Path, key: str, measure, *arguments):
     return found
 
 
-def carried(config: dict) -> dict[str, list]:
-    """The rows of choices of the present record that were trained with the same settings."""
+def carried(config: dict) -> dict[tuple[str, str], list]:
+    """Rows by (mixture, label) of the present record that were trained with the same settings."""
     record = read_record("tdm_mixtures")
     before, now = record["config"], json.loads(json.dumps(config))
-    same = all(before[key] == now[key] for key in ("base", "settings", "short", "ablated"))
-    rows = [k for k, v in now["choices"].items() if same and before["choices"].get(k) == v]
-    return {k: record["numbers"][ABLATED][k] for k in rows if k in record["numbers"][ABLATED]}
+    if any(before[key] != now[key] for key in ("base", "settings", "short", "ablated")):
+        return {}
+    return {
+        (name, label): rows[label]
+        for name, rows in record["numbers"].items()
+        for table in ("students", "choices")
+        for label, choices in now[table].items()
+        if label in rows and before[table].get(label) == choices
+    }
 
 
 def main() -> None:
@@ -221,7 +226,9 @@ def main() -> None:
         students=STUDENTS, choices=CHOICES, ablated=ABLATED, short=SHORT,
     )  # fmt: skip
     old = carried(config) if arguments.extend else {}
-    earlier = {"revision": read_record("tdm_mixtures")["revision"], "rows": list(old)}
+    measured = (
+        revisions("tdm_mixtures", [f"{name} {label}" for name, label in old]) if old else None
+    )
     with ProcessPoolExecutor(arguments.processes) as pool:  # one thread each
 
         def ask(key, *task):
@@ -235,21 +242,23 @@ def main() -> None:
         runs = {
             (name, label): students(label, choices, name)
             for (label, choices), name in product(STUDENTS.items(), names)
+            if (name, label) not in old
         }
         if not arguments.main:
             runs |= {
                 (ABLATED, label): students(label, SHORT | choices, ABLATED)
                 for label, choices in CHOICES.items()
-                if label not in old
+                if (ABLATED, label) not in old
             }
         numbers = {name: {"teacher": teachers[name].result()} for name in names}
-        numbers[ABLATED] |= old
-        for n, ((name, label), futures) in enumerate(runs.items(), 1):
+        for (name, label), found in old.items():
+            numbers[name][label] = found
+        for (name, label), futures in runs.items():
             numbers[name][label] = [future.result() for future in futures]
-            if not quick and n >= len(STUDENTS) * len(names):
+            if not quick and all(STUDENTS.keys() <= numbers[name].keys() for name in names):
                 print(write_record(
                     "tdm_mixtures", numbers, config=config, seeds=list(SEEDS),
-                    earlier=earlier if old else None,
+                    earlier=measured,
                 ))  # fmt: skip
 
 

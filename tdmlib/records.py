@@ -52,7 +52,7 @@ def write_record(
 ) -> Path:  # fmt: skip
     """Write numbers with their configuration, seeds and provenance; whole or not at all.
 
-    `earlier` names the `rows` that were carried over from a record of another `revision`.
+    `earlier`, as of `revisions`, names what was carried over from the record before.
     Raises InputError for a name of more than letters, digits, _ and -.
     """
     path = _path(name)
@@ -62,6 +62,16 @@ def write_record(
     }  # fmt: skip
     path.parent.mkdir(exist_ok=True)
     return write_whole(path, json.dumps(record, indent=1) + "\n")
+
+
+def revisions(name: str, rows: list[str]) -> dict[str, list[str]]:
+    """Which rows of a record were measured at which revision. Raises as `read_record`."""
+    record = read_record(name)
+    known = {row: at for at, found in record.get("earlier", {}).items() for row in found}
+    result = {}
+    for row in rows:
+        result.setdefault(known.get(row, record["revision"]), []).append(row)
+    return result
 
 
 def read_record(name: str) -> dict:

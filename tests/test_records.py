@@ -18,9 +18,12 @@ def test_a_record_comes_back_with_its_provenance(tmp_path, monkeypatch):
     assert record["versions"]["torch"].startswith("2.13.0")
     assert {"device", "revision", "python", "config"} <= set(record)
     assert [p.name for p in path.parent.iterdir()] == ["trial.json"] and "earlier" not in record
-    earlier = {"revision": "abc", "rows": ["x"]}
-    records.write_record("trial", {"x": [1.5]}, config={}, seeds=[0], earlier=earlier)
-    assert records.read_record("trial")["earlier"] == earlier
+    earlier = {"abc": ["x"]}
+    records.write_record("trial", {"x": [1.5], "y": [2]}, config={}, seeds=[0], earlier=earlier)
+    record = records.read_record("trial")
+    assert record["earlier"] == earlier
+    now = record["revision"]
+    assert records.revisions("trial", ["y", "x", "z"]) == {now: ["y", "z"], "abc": ["x"]}
     with pytest.raises(InputError, match="no record 'other'; there are: trial"):
         records.read_record("other")
 

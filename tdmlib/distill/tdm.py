@@ -291,4 +291,8 @@ class TDM(FewSteps):
             return transition_target(*way)
         known = [k for k in (rollout.i, rollout.count, cond) if k is not None]
         columns = torch.cat([k.double().reshape(len(k), -1) for k in known], dim=1)
-        return stable_target(*way, torch.unique(columns, dim=0, return_inverse=True)[1])
+        group = torch.zeros_like(rollout.i)
+        for column in columns.T:  # unique over rows at once takes far longer
+            values, place = column.unique(return_inverse=True)
+            group = (group * len(values) + place).unique(return_inverse=True)[1]
+        return stable_target(*way, group)
