@@ -26,7 +26,7 @@ def time_grid(steps: int | Sequence[int], T: int, spacing: float = 1.0) -> tuple
         steps = steps.tolist()
     if isinstance(steps, list | tuple):
         if spacing != 1:
-            raise InputError(f"spacing = {spacing:g}: steps = {list(steps)} names its levels")
+            raise InputError(f"spacing = {spacing:g}: steps = {list(steps)} names levels")
         levels = [check_number("level", t, 0, T, whole=True) for t in steps]
         if levels != sorted(levels):
             levels = levels[::-1]
@@ -40,7 +40,7 @@ def time_grid(steps: int | Sequence[int], T: int, spacing: float = 1.0) -> tuple
     K = check_number("K", steps, 1, T, whole=True)
     levels = [0, *(round(i * T / K * (i / K) ** (spacing - 1)) for i in range(1, K + 1))]
     if len(set(levels)) <= K:
-        raise InputError(f"spacing = {spacing:g}: of K = {K} steps two have one level; T = {T}")
+        raise InputError(f"spacing = {spacing:g}: two of K = {K} steps share a level")
     return tuple(levels)
 
 

@@ -29,7 +29,11 @@ def test_a_spacing_is_a_power_of_the_even_grid(K, spacing):
 
 @pytest.mark.parametrize(
     ("steps", "spacing", "says"),
-    [(4, 0, "spacing = 0"), (8, 3, "two have one level"), ([5, 2], 1.5, "names its levels")],
+    [
+        (4, 0, "spacing = 0"),
+        (8, 3, "two of K = 8 steps share a level"),
+        ([5, 2], 1.5, "names levels"),
+    ],
 )
 def test_a_spacing_that_has_no_grid_is_refused(steps, spacing, says):
     with pytest.raises(InputError, match=says):

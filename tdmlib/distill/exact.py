@@ -22,8 +22,9 @@ def mixture_start(
     """The exact denoiser of a mixture plus a small network whose output starts at zero.
 
     Without its `fourier` features a student of close modes does not learn to tell them
-    apart; their `bandwidth` suits modes about one apart. Sizes are as in `ResidualMLP`. With
-    `grids`, as `FewSteps.grids`, each of their steps has a network of its own (`StepExperts`).
+    apart; their `bandwidth` suits modes about one apart. Sizes are as in `ResidualMLP`.
+    With `grids`, as `FewSteps.grids`, each of their steps has a network of its own
+    (`StepExperts`).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -181,8 +181,8 @@ class TDM(FewSteps):
     def tau(self, rollout: Rollout, u: Tensor) -> Tensor:
         """Levels τ within max(i + margin, lowest) … t_{k+1} − headroom, shape (B,).
 
-        They are uniform for uniform `u` (B,) in [0, 1) and shift = 1; on full intervals they end
-        at T − headroom.
+        They are uniform for uniform `u` (B,) in [0, 1) and shift = 1; on full intervals
+        they end at T − headroom.
         Raises InputError for another shape.
         """
         check_shapes(rollout.i.shape, u=u)

@@ -81,11 +81,12 @@ class StepExperts(nn.Module):
 
         Raises InputError for a K that no grid has, and where K is missing or not told.
         """
-        if (steps is None) != (self.counts is None):
-            wants = "name K, as in Condition(label, steps=…)" if self.counts else "leave out steps"
-            raise InputError(f"the network is{'' if self.counts else ' not'} told K: {wants}")
+        if steps is None and self.counts:
+            raise InputError("the network is told K: name it, as in Condition(steps=…)")
+        if steps is not None and not self.counts:
+            raise InputError("the network is not told K: leave out steps")
         if steps is None and len(self.sizes) > 1:
-            raise InputError(f"grids of {self.sizes} steps: tell the network K, by aware(counts=…)")
+            raise InputError(f"grids of {self.sizes} steps: tell it K, by aware(counts=…)")
         K = torch.as_tensor(self.sizes[0] if steps is None else steps, device=t.device)
         K, t = K.expand(t.shape), t.contiguous()
         chosen, first = torch.full_like(t, -1), 0
@@ -93,7 +94,8 @@ class StepExperts(nn.Module):
             step = torch.bucketize(t, torch.tensor(grid[1:-1], device=t.device))
             chosen, first = torch.where(K == size, first + step, chosen), first + size
         if (chosen < 0).any():
-            raise InputError(f"K = {K[chosen < 0][0]:g}: the network has learnt K = {self.sizes}")
+            unknown = K[chosen < 0][0]
+            raise InputError(f"K = {unknown:g}: the network has learnt K = {self.sizes}")
         return chosen
 
     def forward(self, z: Tensor, t: Tensor, cond=None) -> Tensor:

@@ -47,7 +47,7 @@ def test_steps_with_networks_of_their_own_start_as_the_teacher_and_learn():
     start = mixture_start(PAIR, cosine(40), grids=grids)
     run = mixture_distillation(
         PAIR, lambda schedule: TDM(schedule, counts=(1, 2)), cosine(40), start=start,
-        updates_per_epoch=100, batch_size=128, warmup=10,
+        rate=1e-3, fake_rate=3e-3, updates_per_epoch=150, batch_size=192, warmup=10,
     )  # fmt: skip
     z, real = quasi_noise(4096, 2), quasi_sample(PAIR, 4096)
     exact = MixtureDenoiser(cosine(40), PAIR)
