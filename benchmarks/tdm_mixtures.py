@@ -1,11 +1,12 @@
 """The TDM record on mixtures whose score is known: the teacher, students, and one choice at a time.
 
-    python benchmarks/tdm_mixtures.py [--work runs/tdm_mixtures] [--main] [--extend] [--quick]
+    python benchmarks/tdm_mixtures.py [--work runs/tdm_mixtures] [--main] [--extend]
+        [--processes 2] [--quick]
 
 Trains what is missing or was trained with other settings, so that an interrupted run goes on where
 it was; writes data/results/tdm_mixtures.json, after the main table (--main stops there) and after
 every choice. Single choices are changed in a shorter training of half the batch. --extend carries
-over the choices that the record holds already, of the same settings, and says so in it.
+over the students that the record holds already, of the same settings, and says so in it.
 """
 
 import argparse
@@ -212,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/tdm_mixtures"))
     parser.add_argument("--main", action="store_true", help="the main table alone")
-    parser.add_argument("--extend", action="store_true", help="keep measured choices")
+    parser.add_argument("--extend", action="store_true", help="keep what the record holds")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
     arguments = parser.parse_args()
