@@ -44,7 +44,9 @@ class Training(NamedTuple):
     def of(cls, model: str) -> Self:
         """Raises InputError as `load_denoiser` for a file that is missing or not one of ours."""
         notes = read_description(find("data", model)).get("notes", {})
-        grids = {len(grid) - 1: grid for grid in notes.get("grids", [])}
+        noted = notes.get("grids")
+        noted = noted if isinstance(noted, list) else []
+        grids = {len(grid) - 1: grid for grid in noted if isinstance(grid, list)}
         steps = max(grids, default=notes.get("steps"))
         steps = steps if isinstance(steps, int) else 4
         return cls(grids, steps, notes.get("solver", "ddim"))

@@ -94,8 +94,8 @@ class StepExperts(nn.Module):
             step = torch.bucketize(t, torch.tensor(grid[1:-1], device=t.device))
             chosen, first = torch.where(K == size, first + step, chosen), first + size
         if (chosen < 0).any():
-            unknown = K[chosen < 0][0]
-            raise InputError(f"K = {unknown:g}: the network has learnt K = {self.sizes}")
+            unknown, learnt = K[chosen < 0][0], ", ".join(map(str, self.sizes))
+            raise InputError(f"K = {unknown:g}: the network has learnt K = {learnt}")
         return chosen
 
     def forward(self, z: Tensor, t: Tensor, cond=None) -> Tensor:

@@ -75,6 +75,7 @@ def test_a_model_says_how_many_steps_it_was_trained_for(tmp_path):
     teacher, path = load_denoiser(find("data", MODEL)), tmp_path / "student.safetensors"
     for notes, steps in (
         ({"grids": [[0, 400, 900], [0, 900]]}, 2), ({}, 4), ({"steps": "many"}, 4),
+        ({"grids": 3}, 4), ({"grids": [3, None], "steps": 2}, 2),
     ):  # fmt: skip
         assert sampling.Training.of(save_denoiser(path, teacher, **notes)).steps == steps
 

@@ -100,7 +100,7 @@ def test_what_it_is_told_must_be_what_its_grids_know():
         (lambda: untold(z, t), "tell it K"),
         (lambda: untold(z, t, Condition(None, 2)), "not told K: leave out"),
         (lambda: several()(z, t), "told K: name it"),
-        (lambda: several()(z, t, Condition(None, 3)), "K = 3: the network has learnt"),
+        (lambda: several()(z, t, Condition(None, 3)), "K = 3: the network has learnt K = 1, 2, 5"),
         (lambda: several()(z, t, Condition(None, torch.tensor([5, 4]))), "K = 4: the network"),
     ):
         with pytest.raises(InputError, match=says):
