@@ -35,7 +35,7 @@ from tdmlib.records import read_record, revisions, write_record
 from tdmlib.sampling import ddim_step, sample, time_grid
 from tdmlib.schedules import cosine
 
-T, SAMPLES, PROJECTIONS = 1000, 2**15, 64
+T, SAMPLES, PROJECTIONS = 1000, 2**18, 64
 TEACHER_STEPS, SEEDS = (1, 2, 4, 8, 25, 100), (0, 1, 2)
 BASE = dict(fake_target="stable", weight="precision", margin=20, c=0.1)
 SETTINGS = dict(
@@ -43,13 +43,19 @@ SETTINGS = dict(
     last_rate=0.01, network={},
 )  # fmt: skip
 BEST = {"experts": True, "shift": 1.5, "spacing": 1.7, "fake_updates": 2}
-STUDENTS = {  # 1024 samples for each step; of unify 2048 for each count
+FAR = {"samples": 2**15}  # enough for students that are ten times as far as so many samples' floor
+STUDENTS = {  # 1024 samples for each step of each count; of "unify_shared" 2048 for each count
     "tdm4": BEST | {"steps": 4},
-    "tdm4_shared": {"steps": 4}, "tdm1": {"steps": 1, "batch_size": 1024},
-    "tdm2": {"steps": 2, "batch_size": 2048}, "unify": {"counts": (1, 2, 4), "batch_size": 6144},
-}  # fmt: skip
+    "tdm2": BEST | {"steps": 2, "batch_size": 2048},
+    "tdm1": BEST | {"steps": 1, "batch_size": 1024},
+    "unify": BEST | {"counts": (1, 2, 4), "shares": (1, 2, 4), "batch_size": 7168},
+    "tdm4_shared": FAR | {"steps": 4},
+    "tdm2_shared": FAR | {"steps": 2, "batch_size": 2048},
+    "tdm1_shared": FAR | {"steps": 1, "batch_size": 1024},
+    "unify_shared": FAR | {"counts": (1, 2, 4), "batch_size": 6144},
+}
 ABLATED = "uneven"  # on this mixture one choice at a time is changed, in a shorter training
-SHORT = {"steps": 4, "updates_per_epoch": 200, "batch_size": 2048}
+SHORT = FAR | {"steps": 4, "updates_per_epoch": 200, "batch_size": 2048}
 TOGETHER = {"steps": None, "counts": (1, 2, 4), "batch_size": 3072, "weight": "none"}
 DENOISED = {"fake_target": "denoised", "weight": "none"}
 CHOICES = {  # choices of `TDM`, or settings of the training, that differ from those of "short";
@@ -83,8 +89,8 @@ CHOICES = {  # choices of `TDM`, or settings of the training, that differ from t
 
 
 @cache
-def reference(name: str, seed: int = 1) -> torch.Tensor:
-    return quasi_sample(planar_mixtures()[name], SAMPLES, seed)
+def reference(name: str, seed: int = 1, samples: int = SAMPLES) -> torch.Tensor:
+    return quasi_sample(planar_mixtures()[name], samples, seed)
 
 
 def report(x: torch.Tensor, name: str) -> dict[str, float]:
@@ -95,18 +101,18 @@ def report(x: torch.Tensor, name: str) -> dict[str, float]:
     levels = (torch.arange(len(x)) + 0.5) / len(x)
     redrawn = torch.searchsorted((weights / weights.sum()).double().cumsum(0), levels.double())
     swd, places = (
-        sliced_wasserstein(y, reference(name), PROJECTIONS)
+        sliced_wasserstein(y, reference(name, samples=len(x)), PROJECTIONS)
         for y in (x, x[order][redrawn.clamp_max(len(x) - 1)])
     )
     return {"swd": swd, "places": places} | mode_recovery(x, mixture)
 
 
-def last_step(denoiser, name: str, grid: tuple[int, ...]) -> dict[str, float]:
+def last_step(denoiser, name: str, grid: tuple[int, ...], samples: int) -> dict[str, float]:
     """Report of the last step alone, on true samples that were diffused to its level."""
-    schedule, noise = cosine(T), quasi_noise(SAMPLES, 2, seed=7)
-    shuffled = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(0))
+    schedule, noise = cosine(T), quasi_noise(samples, 2, seed=7)
+    shuffled = torch.randperm(samples, generator=torch.Generator().manual_seed(0))
     alpha, sigma = schedule.alpha[grid[1]], schedule.sigma[grid[1]]
-    z = (alpha * reference(name, seed=3) + sigma * noise[shuffled]).float()
+    z = (alpha * reference(name, 3, samples) + sigma * noise[shuffled]).float()
     return report(ddim_step(denoiser(z, grid[1]), z, grid[1], 0, schedule)[0], name)
 
 
@@ -121,7 +127,7 @@ def teacher(name: str) -> dict[str, dict]:
     for k in (4, 8, 25):
         grid = list(time_grid(k, T, BEST["spacing"]))
         reports[f"{k} spaced"] = report(sample(exact, noise, grid, schedule), name)
-    reports["last step of 4"] = last_step(exact, name, time_grid(4, T, BEST["spacing"]))
+    reports["last step of 4"] = last_step(exact, name, time_grid(4, T, BEST["spacing"]), SAMPLES)
     reports["floor"] = report(reference(name, seed=2), name)
     drawn = [report(mixture.sample(SAMPLES, seed=seed), name) for seed in range(3, 11)]
     reports["floor of independent samples"] = {k: fmean(r[k] for r in drawn) for k in drawn[0]}
@@ -153,7 +159,8 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
     warnings.filterwarnings("ignore", module="lightning")
     trained = {k: v for k, v in choices.items() if k in SETTINGS}
     settings = SETTINGS | trained
-    ours = {k: choices.get(k) for k in ("draws", "experts")}
+    ours = {k: choices.get(k) for k in ("draws", "experts", "samples")}
+    samples = ours["samples"] or SAMPLES
     method = BASE | {k: v for k, v in choices.items() if k not in trained | ours}
     settings |= {"updates_per_epoch": 20} if quick else {}
     kind = TDM if ours["draws"] == "independent" else EvenTDM
@@ -169,12 +176,12 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
         train(run)
         found = {"held_bytes": held_bytes(run)}
     found["seconds"] = (time.process_time() - begin) / settings["updates_per_epoch"]
-    noise = quasi_noise(SAMPLES, 2, seed=100 + seed)
+    noise = quasi_noise(samples, 2, seed=100 + seed)
     for K in run.method.counts or (len(run.method.grid) - 1,):
         found[f"{K}"] = report(run.method.sample(run.average.module, noise, steps=K), name)
         found[f"{K} last"] = report(run.method.sample(run.student, noise, steps=K), name)
     if run.method.counts is None:
-        found["last step"] = last_step(run.average.module, name, run.method.grid)
+        found["last step"] = last_step(run.average.module, name, run.method.grid, samples)
         other = "ddim" if run.method.solver == "dpm++" else "dpm++"
         x = sample(run.average.module, noise, list(run.method.grid), cosine(T), solver=other)
         found[other] = report(x, name)

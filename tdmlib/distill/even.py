@@ -8,7 +8,7 @@ from torch import Tensor
 from tdmlib.distill.renoise import Renoise
 from tdmlib.distill.rollout import Start
 from tdmlib.distill.tdm import TDM
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, check_number
 
 
 def _sobol(batch: int, columns: int, generator: torch.Generator) -> Tensor:
@@ -37,17 +37,16 @@ class EvenTDM(TDM):
             raise InputError("EvenTDM lands on its grid, with the guidance given; take TDM")
 
     def start(self, batch: int, shape, generator: torch.Generator) -> Start:
-        """Noise (batch, d), and K and steps k in runs of equal length (see the class).
+        """Noise (batch, d), and K and steps k in runs, in the proportions of `TDM.start`.
 
-        Raises InputError unless `shape` is (d,), d ≤ 100.
+        Raises InputError for a negative batch, or unless `shape` is (d,), d ≤ 100.
         """
+        batch = check_number("batch", batch, 0, whole=True)
         (d,) = _flat(shape)
-        device = generator.device
-        counts = torch.tensor([len(grid) - 1 for grid in self.grids], device=device)
-        place = torch.arange(batch, device=device) * len(counts)
-        K = counts[place // batch]
         noise = torch.special.ndtri(_sobol(batch, d, generator))
-        return Start(noise, place % batch * K // batch, K)
+        step, K = self.laws(torch.arange(batch, device=generator.device), generator)
+        runs = (K * len(self.grid) + step).argsort(stable=True)
+        return Start(noise, step[runs], K[runs])
 
     def renoise(self, batch: int, shape, generator: torch.Generator) -> Renoise:
         """Levels and noise (batch, d), from other points than `start`; raises as there."""

@@ -1,5 +1,6 @@
 """Rollouts of a few-step student: its grids, what it is told, and which step is differentiated."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -51,7 +52,9 @@ class FewSteps:
     steps : K, or the list of levels at which the student is evaluated (`sampling.time_grid`);
         4 unless `counts` are given.
     spacing : of the levels of a step count, as in `sampling.time_grid`: 1 spreads them evenly.
-    counts : step counts that one student learns together (TDM-unify), each equally often.
+    counts : step counts that one student learns together (TDM-unify).
+    shares : with `counts` in rising order, how often each is drawn, as whole numbers in proportion:
+        (1, 2, 4) of counts (1, 2, 4) trains every step equally often. None draws all alike.
     steps_aware : with `counts`, who is told K: "both" networks, the "student" or "neither".
     guidance : the lowest and highest guidance of the teacher, drawn uniformly for each sample;
         the student is told it and learns to do without two evaluations. The teacher is a `Guided`.
@@ -65,6 +68,7 @@ class FewSteps:
     schedule: Schedule
     steps: int | Sequence[int] | None = None
     counts: Sequence[int] | None = None
+    shares: Sequence[int] | None = None
     spacing: float = 1.0
     steps_aware: Literal["both", "student", "neither"] = "both"
     guidance: tuple[float, float] | None = None
@@ -87,11 +91,16 @@ class FewSteps:
             object.__setattr__(self, name, value)
 
         if self.counts is not None:
-            settle("counts", check_counts(self.counts))
+            given = self.counts
+            settle("counts", check_counts(given))
+            if self.shares is not None and tuple(given) != self.counts:
+                raise InputError(f"counts = {given} beside shares: name each once, in rising order")
             if self.steps not in (None, self.counts[-1]):
                 raise InputError(
                     f"steps = {self.steps} beside counts = {self.counts}: name one of them"
                 )
+        if self.shares is not None:
+            settle("shares", check_shares(self.shares, self.counts))
         steps = self.counts[-1] if self.counts else 4 if self.steps is None else self.steps
         steps = steps.tolist() if hasattr(steps, "tolist") else steps
         settle("steps", tuple(steps) if isinstance(steps, list) else steps)
@@ -121,7 +130,7 @@ class FewSteps:
         return Condition(cond, self.aware(network)["counts"] and drawn.count, drawn.guidance)
 
     def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
-        """Draw noise (batch, *shape), and K and steps k that occur equally often in it."""
+        """Draw noise (batch, *shape), and K and steps k in it by `shares`, the k of a K alike."""
         batch = check_number("batch", batch, 0, whole=True)
         device = generator.device
 
@@ -130,14 +139,23 @@ class FewSteps:
 
         noise = torch.randn(batch, *shape, generator=generator, device=device)
         place = torch.randperm(batch, generator=generator, device=device)
-        counts = torch.tensor([len(grid) - 1 for grid in self.grids], device=device)
-        K = counts[place % len(counts)]
+        step, K = self.laws(place, generator)
         landing = uniform() if self.landing == "random" else None
         guidance = None
         if self.guidance is not None:
             low, high = self.guidance
             guidance = low + (high - low) * uniform()
-        return Start(noise, place // len(counts) % K, K, landing, guidance)
+        return Start(noise, step, K, landing, guidance)
+
+    def laws(self, place: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step k and count K, (B,) each, of the samples at `place`, 0 … B − 1 in some order."""
+        shares = self.shares or (1,) * len(self.grids)
+        counts = [len(g) - 1 for g, n in zip(self.grids, shares, strict=True) for _ in range(n)]
+        cycle = len(counts) * math.lcm(*counts)
+        if len(place) % cycle:  # a batch that does not hold it whole begins anywhere in it
+            place = place + torch.randint(cycle, (), generator=generator, device=place.device)
+        K = torch.tensor(counts, device=place.device)[place % len(counts)]
+        return place // len(counts) % K, K
 
     def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
         """Run the student from noise to its step k, each sample on the grid of its own K.
@@ -228,3 +246,12 @@ class FewSteps:
         told = Condition(cond, K if self.aware("student")["counts"] else None, guidance)
         levels = list(grids[K])
         return sample(student, noise, levels, self.schedule, told.bare(), self.solver)
+
+
+def check_shares(shares, counts: tuple[int, ...] | None) -> tuple[int, ...]:
+    """How often each of `counts` is drawn, whole numbers; or InputError."""
+    if counts is None:
+        raise InputError(f"shares = {shares}: of which counts? name them, as in counts = (1, 2, 4)")
+    if not hasattr(shares, "__len__") or len(shares) != len(counts):
+        raise InputError(f"shares = {shares!r}: give one for each of counts = {counts}")
+    return tuple(check_number("share", share, 1, 1000, whole=True) for share in shares)

@@ -26,6 +26,29 @@ def test_every_step_of_every_count_occurs_equally_often(kind):
     assert pairs == {(K, k): 32 // K for K in (1, 2, 4) for k in range(K)}
 
 
+@pytest.mark.parametrize("kind", [TDM, EvenTDM])
+def test_shares_say_how_often_each_count_is_drawn(kind):
+    method = kind(SCHEDULE, counts=(1, 2, 4), shares=(1, 2, 4))
+    start = method.start(84, (2,), torch.Generator().manual_seed(0))
+    found = torch.stack([start.count, start.step], dim=1).unique(dim=0, return_counts=True)
+    pairs = {tuple(row.tolist()): int(n) for row, n in zip(*found, strict=True)}
+    assert pairs == {(K, k): 12 for K in (1, 2, 4) for k in range(K)}
+    if kind is EvenTDM:  # each step of each count has consecutive points
+        assert (start.step.diff() != 0).sum() + (start.count.diff() != 0).sum() < 2 * len(pairs)
+
+
+@pytest.mark.parametrize("kind", [TDM, EvenTDM])
+@pytest.mark.parametrize("batch", [1, 2, 5, 17])
+def test_batches_that_hold_no_whole_cycle_train_every_step_as_often(kind, batch):
+    method, generator = kind(SCHEDULE, counts=(1, 2, 3)), torch.Generator().manual_seed(0)
+    starts = [method.start(batch, (2,), generator) for _ in range(18 * 2000 // batch)]
+    drawn = torch.cat([torch.stack([s.count, s.step], dim=1) for s in starts])
+    pairs, found = drawn.unique(dim=0, return_counts=True)
+    assert [tuple(pair) for pair in pairs.tolist()] == [(K, k) for K in (1, 2, 3) for k in range(K)]
+    expected = len(drawn) / 3 / pairs[:, 0]
+    assert ((found - expected).abs() < 5 * expected.sqrt()).all()
+
+
 def test_each_draw_has_the_law_of_tdm_and_each_step_its_own():
     """Of any place in a batch, over many batches: noise N(0, I), u uniform, none correlated."""
     starts, renoises = draws(EvenTDM(SCHEDULE), 16, 4000)
