@@ -142,22 +142,22 @@ class ResidualMLP(nn.Module):
         cond = Condition.of(cond)
         embedding = self.embed_time(self.waves(t * (math.pi / 2 / self.T)))
         embedding = embedding + self.embed_label(self.labels(cond.label, t))
-        if _is_told("steps", cond.steps, self.counts):
-            K = _each("steps", cond.steps, t)
+        if is_told("steps", cond.steps, self.counts):
+            K = each("steps", cond.steps, t)
             match = K[:, None] == torch.tensor(self.counts, device=t.device)
             if len(unknown := K[~match.any(1)]):
                 learnt = ", ".join(map(str, self.counts))
                 raise InputError(f"K = {float(unknown[0]):g}: the network has learnt K = {learnt}")
             embedding = embedding + REACH * self.embed_steps(match.int().argmax(1))
-        if _is_told("guidance", cond.guidance, self.guidance):
+        if is_told("guidance", cond.guidance, self.guidance):
             low, high = self.guidance
-            w = _each("guidance", cond.guidance, t, self.frequencies.dtype)
+            w = each("guidance", cond.guidance, t, self.frequencies.dtype)
             if len(beyond := w[~((w >= low) & (w <= high))]):
                 check_number("guidance", float(beyond[0]), low, high)
             angle = (w - low) * (math.pi / 2 / (high - low))
             embedding = embedding + self.embed_guidance(self.waves(angle))
-        if _is_told("origin", cond.origin, self.origin):
-            level = _level("origin", cond.origin, t, self.T)
+        if is_told("origin", cond.origin, self.origin):
+            level = levels("origin", cond.origin, t, self.T)
             embedding = embedding + self.embed_origin(self.waves(level * (math.pi / 2 / self.T)))
         return embedding
 
@@ -165,7 +165,7 @@ class ResidualMLP(nn.Module):
         """Labels (B,), those of the empty condition for None; raises InputError as `forward`."""
         if label is None:
             return torch.full_like(t, self.classes, dtype=torch.long)
-        label = _each("label", label, t)
+        label = each("label", label, t)
         if label.is_floating_point():
             raise InputError(f"labels are of type {label.dtype}; they must be whole numbers")
         if label.device.type == "cpu":  # a GPU is not waited for
@@ -183,7 +183,7 @@ class ResidualMLP(nn.Module):
             raise InputError(
                 f"samples have shape {tuple(z.shape[1:])}, the network takes {self.shape}"
             )
-        embedding = F.silu(self.embed(_level("t", t, z, self.T), cond))
+        embedding = F.silu(self.embed(levels("t", t, z, self.T), cond))
         h = z.flatten(1)
         if self.config["fourier"]:
             with torch.autocast(h.device.type, enabled=False):  # half precision loses angles
@@ -195,7 +195,7 @@ class ResidualMLP(nn.Module):
         return self.last(self.norm(h)).reshape(z.shape)
 
 
-def _is_told(name: str, given, learnt) -> bool:
+def is_told(name: str, given, learnt) -> bool:
     """Whether a network that knows `learnt` is told; InputError where it wants and gets not."""
     if given is not None and learnt is None:
         raise InputError(f"the network is not told {name}: leave {name} out of its condition")
@@ -204,7 +204,7 @@ def _is_told(name: str, given, learnt) -> bool:
     return given is not None
 
 
-def _each(name: str, value, like: Tensor, dtype=None) -> Tensor:
+def each(name: str, value, like: Tensor, dtype=None) -> Tensor:
     """A tensor (B,), one number a sample of `like`, of such or of one for all; or InputError."""
     try:
         value = torch.as_tensor(value, dtype=dtype)
@@ -215,9 +215,9 @@ def _each(name: str, value, like: Tensor, dtype=None) -> Tensor:
     return value.to(like.device).expand(like.shape[:1])
 
 
-def _level(name: str, value, like: Tensor, T: int) -> Tensor:
-    """Levels (B,) from `_each`; InputError beyond 0 … T, but on a GPU, which is not waited for."""
-    t = _each(name, value, like)
+def levels(name: str, value, like: Tensor, T: int) -> Tensor:
+    """Levels (B,) from `each`; InputError beyond 0 … T, but on a GPU, which is not waited for."""
+    t = each(name, value, like)
     if t.device.type == "cpu" and len(beyond := t[~((t >= 0) & (t <= T))]):
         check_number(name, beyond[0].item(), 0, T, whole=True)
     return t

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tdmlib.denoisers import Condition
 from tdmlib.errors import InputError
-from tdmlib.models.residual_mlp import ResidualMLP, check_counts
+from tdmlib.models.residual_mlp import ResidualMLP, check_counts, each, is_told, levels
 
 
 class StepExperts(nn.Module):
@@ -79,16 +79,13 @@ class StepExperts(nn.Module):
     def expert(self, t: Tensor, steps=None) -> Tensor:
         """Which expert serves levels t (B,), for K = `steps`, one or (B,); shape (B,).
 
-        Raises InputError for a K that no grid has, and where K is missing or not told.
+        Raises InputError for a K that no grid has, another shape, and where K is missing or
+        not told.
         """
-        if steps is None and self.counts:
-            raise InputError("the network is told K: name it, as in Condition(steps=…)")
-        if steps is not None and not self.counts:
-            raise InputError("the network is not told K: leave out steps")
-        if steps is None and len(self.sizes) > 1:
+        told = is_told("steps", steps, self.counts)
+        if not told and len(self.sizes) > 1:
             raise InputError(f"grids of {self.sizes} steps: tell it K, by aware(counts=…)")
-        K = torch.as_tensor(self.sizes[0] if steps is None else steps, device=t.device)
-        K, t = K.expand(t.shape), t.contiguous()
+        K, t = each("steps", steps if told else self.sizes[0], t), t.contiguous()
         chosen, first = torch.full_like(t, -1), 0
         for grid, size in zip(self.grids, self.sizes, strict=True):
             step = torch.bucketize(t, torch.tensor(grid[1:-1], device=t.device))
@@ -100,7 +97,7 @@ class StepExperts(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor, cond=None) -> Tensor:
         """As `ResidualMLP.forward`: z (B, *shape), t (B,), of the shape of z; raises as there."""
-        cond, t = Condition.of(cond), torch.as_tensor(t, device=z.device).expand(z.shape[:1])
+        cond, t = Condition.of(cond), levels("t", t, z, self.T)
         chosen, rest = self.expert(t, cond.steps), replace(cond, steps=None)
         found = torch.empty_like(z)
         for n in chosen.unique().tolist():

@@ -98,8 +98,10 @@ def test_what_it_is_told_must_be_what_its_grids_know():
         (lambda: StepExperts(plain(counts=(1, 2)), GRIDS), "told K already"),
         (lambda: untold.aware(counts=(1, 2)), r"counts = \(1, 2\), but the grids"),
         (lambda: untold(z, t), "tell it K"),
-        (lambda: untold(z, t, Condition(None, 2)), "not told K: leave out"),
-        (lambda: several()(z, t), "told K: name it"),
+        (lambda: untold(z, t, Condition(None, 2)), "not told steps: leave steps out"),
+        (lambda: several()(z, t), "told steps: name it"),
+        (lambda: several()(z, t, Condition(None, torch.tensor([1, 1, 1]))), "steps has shape"),
+        (lambda: several()(z, torch.tensor([3, 21]), Condition(None, 5)), "t = 21"),
         (lambda: several()(z, t, Condition(None, 3)), "K = 3: the network has learnt K = 1, 2, 5"),
         (lambda: several()(z, t, Condition(None, torch.tensor([5, 4]))), "K = 4: the network"),
     ):
