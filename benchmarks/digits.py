@@ -2,10 +2,11 @@
 
 Beside these, what each choice of the four-step student is worth: the same training with another.
 
-    python benchmarks/digits.py [--work runs/digits] [--quick]
+    python benchmarks/digits.py [--work runs/digits] [--unify] [--quick]
 
 Trains what is missing, so that an interrupted run goes on where it was; writes
 data/results/digits.json and, from seed 0, the weights of TDM-4, TDM-1 and TDM-unify beside it.
+--unify measures TDM-unify alone, carries over what else the record holds, and says so in it.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from tdmlib.metrics.classifier import features_and_classes
 from tdmlib.metrics.neighbours import nearest
 from tdmlib.metrics.report import class_variance, digits_floor, digits_report
 from tdmlib.models import load_denoiser, save_denoiser
-from tdmlib.records import write_record
+from tdmlib.records import read_record, revisions, write_record
 from tdmlib.resources import find, folder
 from tdmlib.sampling import trajectory
 
@@ -135,13 +136,16 @@ def picture(path: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/digits"))
+    parser.add_argument("--unify", action="store_true", help="keep the record's other rows")
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
     arguments = parser.parse_args()
     quick, count = arguments.quick, 2000 if arguments.quick else 50_000
     work = arguments.work / "quick" if quick else arguments.work
     torch.set_flush_denormal(True)
 
+    old = read_record("digits") if arguments.unify else None
     wanted = {f"tdm{steps}": {"steps": steps} for steps in STUDENT_STEPS} | {"unify": {}} | VARIANTS
+    wanted = {"unify": {}} if old else wanted
     with ThreadPoolExecutor(PARALLEL) as pool:
         trained = {
             (name, seed): pool.submit(train, work, name, seed, quick, **choices)
@@ -159,7 +163,7 @@ def main() -> None:
     }
     real = nearest(test.images, train_split.images)
     teacher, features, neighbours = {}, {}, {"real_test": closeness(real, real)}
-    for steps in TEACHER_STEPS:
+    for steps in (25, 100) if old else TEACHER_STEPS:
         report, features[steps], distance = measure(
             "digits_teacher.safetensors", steps, count, seed=1000
         )
@@ -178,8 +182,11 @@ def main() -> None:
         "curves": {},
         "neighbours": neighbours,
     }
+    if old:
+        neighbours = old["numbers"]["neighbours"]
+        numbers = old["numbers"] | {"samples": count, "unify": numbers["unify"]}
     gaps = defaultdict(list)
-    asked = [("students", "tdm", steps) for steps in STUDENT_STEPS]
+    asked = [] if old else [("students", "tdm", steps) for steps in STUDENT_STEPS]
     asked += [("unify", "unify", steps) for steps in UNIFY_STEPS]
     for (table, kind, steps), seed in product(asked, SEEDS):
         name = f"{kind}{steps}"
@@ -198,10 +205,10 @@ def main() -> None:
             key = f"{name}_SEED_minus_teacher{against}_{reference_name}"
             gaps[key, "frechet"].append(frechet_gap(*rivals, 20 if quick else 400))
             gaps[key, "kid"].append(kernel_gap(*rivals))
-    for name, seed in product(VARIANTS, SEEDS):
+    for name, seed in product(() if old else VARIANTS, SEEDS):
         report, _, _ = measure(trained[name, seed], 4, count, seed=2000 + seed)
         numbers["variants"][name].append(report)
-    for name in ("tdm4", "transition"):
+    for name in () if old else ("tdm4", "transition"):
         levels = [variance_by_level(trained[name, seed], 4) for seed in SEEDS]
         numbers["variance_by_level"][name] = levels
     for (key, distance), runs in gaps.items():
@@ -212,17 +219,23 @@ def main() -> None:
             print(name, distance, numbers["gaps"][name][distance], flush=True)
     if quick:
         return
-    for name, grid in SHIPPED.items():
+    for name, grid in ({"unify": SHIPPED["unify"]} if old else SHIPPED).items():
         path = folder("data") / f"digits_{name}.safetensors"
         student = load_denoiser(trained[name, 0])
         notes = dict(trained_with=UNIFY if name == "unify" else CONFIG, seed=0) | grid
         print(f"wrote {save_denoiser(path, student, torch.float16, **notes)}")
-    print(f"wrote {picture(folder('data') / 'results/digits.png')}")
+    if not old:
+        print(f"wrote {picture(folder('data') / 'results/digits.png')}")
     config = {
         "file": CONFIG, "unify": UNIFY, "samples": count, "teacher_steps": TEACHER_STEPS,
         "student_steps": STUDENT_STEPS, "unify_steps": UNIFY_STEPS, "variants": VARIANTS,
     }  # fmt: skip
-    print(f"wrote {write_record('digits', numbers, config=config, seeds=list(SEEDS))}")
+    many = ("gaps", "neighbours")  # of one row for each student
+    kept = [row for row in numbers if row not in ("samples", "unify", *many)]
+    kept += [row for table in many for row in numbers[table] if "unify" not in row]
+    earlier = revisions("digits", kept) if old else None
+    path = write_record("digits", numbers, config=config, seeds=list(SEEDS), earlier=earlier)
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -190,7 +190,8 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
 
 def kept(work: Path, key: str, measure, *arguments):
     """What was measured before in the same way, or else is measured now."""
-    path, asked = work / f"{key}.json", json.dumps([BASE, SETTINGS, arguments])
+    how = [T, SAMPLES, PROJECTIONS, TEACHER_STEPS, BEST, BASE, SETTINGS]
+    path, asked = work / f"{key}.json", json.dumps([how, arguments])
     before = json.loads(path.read_text()) if path.exists() else {}
     if before.get("asked") == asked:
         return before["found"]
@@ -205,14 +206,19 @@ def carried(config: dict) -> dict[tuple[str, str], list]:
     """Rows by (mixture, label) of the present record that were trained with the same settings."""
     record = read_record("tdm_mixtures")
     before, now = record["config"], json.loads(json.dumps(config))
-    if any(before[key] != now[key] for key in ("base", "settings", "short", "ablated")):
+    if any(before.get(key) != now[key] for key in now.keys() - {"samples", "students", "choices"}):
         return {}
+
+    def settings(config, table, label):
+        short = config["short"] if table == "choices" else {}
+        return {"samples": config["samples"]} | short | config[table].get(label, {"none": label})
+
     return {
         (name, label): rows[label]
         for name, rows in record["numbers"].items()
         for table in ("students", "choices")
-        for label, choices in now[table].items()
-        if label in rows and before[table].get(label) == choices
+        for label in now[table]
+        if label in rows and settings(before, table, label) == settings(now, table, label)
     }
 
 

@@ -3,8 +3,9 @@
 import json
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,7 +21,7 @@ from tdmlib.models import load_denoiser
 from tdmlib.models.residual_mlp import check_labels
 from tdmlib.models.weights import read_description
 from tdmlib.resources import find
-from tdmlib.sampling import Solver, sample
+from tdmlib.sampling import Solver, sample, time_grid
 
 
 def parse_labels(text: str | None, count: int, classes: int) -> Tensor:
@@ -36,20 +37,36 @@ def parse_labels(text: str | None, count: int, classes: int) -> Tensor:
 class Training(NamedTuple):
     """What a weights file notes of a student's training, as far as sampling goes."""
 
-    grids: dict[int, list[int]]  #: levels by K
+    grids: dict[int, tuple[int, ...]]  #: levels by K
     steps: int  #: K of a student of one K, or the most of several; 4 if the file names none
     solver: Solver
 
     @classmethod
     def of(cls, model: str) -> Self:
-        """Raises InputError as `load_denoiser` for a file that is missing or not one of ours."""
-        notes = read_description(find("data", model)).get("notes", {})
-        noted = notes.get("grids")
-        noted = noted if isinstance(noted, list) else []
-        grids = {len(grid) - 1: grid for grid in noted if isinstance(grid, list)}
-        steps = max(grids, default=notes.get("steps"))
-        steps = steps if isinstance(steps, int) else 4
-        return cls(grids, steps, notes.get("solver", "ddim"))
+        """What the network was made for, and else the notes; of these what makes no sense is left.
+
+        Raises InputError as `load_denoiser` for a file that is missing or not one of ours.
+        """
+        about = read_description(find("data", model))
+        config, notes = (_dict(about.get(key)) for key in ("config", "notes"))
+        T = len(about["alpha"]) - 1 if isinstance(about["alpha"], list) else 0
+        known = config.get("grids") or notes.get("grids")
+        grids = {}
+        for noted in known if isinstance(known, list) else []:
+            with suppress(InputError):
+                if isinstance(noted, list):
+                    grid = time_grid(noted, T)
+                    grids[len(grid) - 1] = grid
+        counts = config.get("counts") or notes.get("steps")
+        counts = [K for K in (counts if isinstance(counts, list) else [counts])
+                  if isinstance(K, int)]  # fmt: skip
+        solver = notes.get("solver")
+        solver = solver if solver in get_args(Solver) else "ddim"
+        return cls(grids, max([*grids] or counts, default=4), solver)
+
+
+def _dict(value) -> dict:
+    return value if isinstance(value, dict) else {}
 
 
 def _steps(steps: int) -> str:
@@ -69,18 +86,24 @@ def generate(
 
     A student that has learnt guidance, or several step counts, is told; any other denoiser is
     guided from outside. The levels are those that it was trained on, if these are `steps`, and else
-    spread evenly; the solver is what it was trained with, or DDIM.
+    spread evenly; the solver is what it was trained with, or DDIM. Raises InputError for numbers
+    out of range, steps for which the student has no network, and samples that are not finite.
     """
     check_number("count", count, 1, 1_000_000, whole=True)
     check_number("seed", seed, 0, 2**63 - 1, whole=True)
     denoiser, training = load_denoiser(find("data", model)), Training.of(model)
-    network, levels = denoiser.network, training.grids.get(steps, steps)
-    solver = solver or training.solver
+    network = denoiser.network
+    levels = steps if isinstance(steps, list | tuple) else training.grids.get(steps, steps)
+    solver = training.solver if solver is None else solver
+    grid = list(time_grid(levels, network.T))
+    if getattr(network, "grids", None) and grid not in network.grids:
+        learnt = ", ".join(map(str, network.sizes))
+        raise InputError(f"K = {steps}: the student has networks for K = {learnt}")
     targets = parse_labels(labels, count, network.classes)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, *network.shape, generator=generator)
     learnt = network.guidance is not None
-    told = Condition(targets, network.counts and steps, guidance if learnt else None)
+    told = Condition(targets, network.counts and len(grid) - 1, guidance if learnt else None)
     guided = denoiser if learnt else Guided(denoiser, guidance)
     parts = [
         sample(guided, noise[rows], levels, denoiser.schedule, told[rows].bare(), solver)

@@ -14,8 +14,8 @@ from tdmlib.errors import InputError, check_number
 def _sobol(batch: int, columns: int, generator: torch.Generator) -> Tensor:
     """Scrambled Sobol points in (0, 1), shape (batch, columns)."""
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-    points = torch.quasirandom.SobolEngine(columns, scramble=True, seed=seed).draw(batch)
-    return points.clamp(1e-6, 1 - 1e-6).to(generator.device)
+    points = torch.quasirandom.SobolEngine(columns, scramble=True, seed=seed).draw(max(batch, 1))
+    return points[:batch].clamp(1e-6, 1 - 1e-6).to(generator.device)
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,23 @@ class EvenTDM(TDM):
     def start(self, batch: int, shape, generator: torch.Generator) -> Start:
         """Noise (batch, d), and K and steps k in runs, in the proportions of `TDM.start`.
 
-        Raises InputError for a negative batch, or unless `shape` is (d,), d ≤ 100.
+        Raises InputError for a batch that is no whole number ≥ 0, or unless `shape` is (d,),
+        1 ≤ d ≤ 100.
         """
-        batch = check_number("batch", batch, 0, whole=True)
-        (d,) = _flat(shape)
+        batch, (d,) = check_number("batch", batch, 0, whole=True), _flat(shape)
         noise = torch.special.ndtri(_sobol(batch, d, generator))
-        step, K = self.laws(torch.arange(batch, device=generator.device), generator)
+        step, K = self.steps_and_counts(torch.arange(batch, device=generator.device), generator)
         runs = (K * len(self.grid) + step).argsort(stable=True)
         return Start(noise, step[runs], K[runs])
 
     def renoise(self, batch: int, shape, generator: torch.Generator) -> Renoise:
         """Levels and noise (batch, d), from other points than `start`; raises as there."""
-        (d,) = _flat(shape)
+        batch, (d,) = check_number("batch", batch, 0, whole=True), _flat(shape)
         points = _sobol(batch, 2 * d + 1, generator)
         return Renoise(u=points[:, d], noise=torch.special.ndtri(points[:, d + 1 :]))
 
 
 def _flat(shape: tuple[int, ...]) -> tuple[int]:
-    if len(shape) != 1 or shape[0] > 100:
-        raise InputError(f"samples of shape {shape}: EvenTDM is for (d,), d ≤ 100; take TDM")
+    if not isinstance(shape, tuple | list) or len(shape) != 1 or shape[0] not in range(1, 101):
+        raise InputError(f"samples of shape {shape}: EvenTDM is for (d,), 1 ≤ d ≤ 100; take TDM")
     return shape

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from tdmlib.denoisers import Corrected, MixtureDenoiser
 from tdmlib.distill.lit import ScoreDistillation
 from tdmlib.distill.method import ScoreMethod
+from tdmlib.errors import InputError
 from tdmlib.mixtures import GaussianMixture
 from tdmlib.models import ResidualMLP, StepExperts
 from tdmlib.schedules import Schedule, cosine
@@ -53,8 +54,11 @@ def mixture_distillation(
     Student and fake score start as copies of the teacher, `start` or else a
     `mixture_start` of the settings `network`. `schedule` is the cosine one of 1000 steps
     unless given, `rate` and `fake_rate` are those of AdamW with β = (0, 0.99), `settings`
-    those of `ScoreDistillation`.
+    those of `ScoreDistillation`. Raises InputError as that, and for both `start` and
+    `network`.
     """
+    if start is not None and network is not None:
+        raise InputError("start is a network already: leave out the settings of another")
     schedule = schedule or cosine(1000)
     adamw = partial(torch.optim.AdamW, betas=(0.0, 0.99), weight_decay=0.0, fused=True)
     return ScoreDistillation(

@@ -84,6 +84,8 @@ class ScoreDistillation(RepeatableTraining):
         self.clip = clip if clip is None else check_positive("clip", clip)
         self.automatic_optimization = False
         self.method = method(original.schedule)
+        if hasattr(original.network, "check_method"):
+            original.network.check_method(self.method)
         if guidance != 1 and self.method.aware("student")["guidance"]:
             raise InputError(f"guidance = {guidance:g}: the method draws its own, leave it at 1")
         self.student, self.fake = (

@@ -9,7 +9,7 @@ import torch
 class ScoreMethod(Protocol):
     """A score distillation method: its draws, a rollout and two losses.
 
-    Besides it has the attributes `grid`, `counts`, `guidance`, `solver` and `whole_batch` of
+    Besides it has the attributes `grids`, `counts`, `guidance`, `solver` and `whole_batch` of
     `FewSteps`, of which a protocol of classes cannot speak.
     """
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tdmlib.denoisers import Condition, Rows
 from tdmlib.errors import InputError, check_choices, check_number, check_shapes
-from tdmlib.models.residual_mlp import check_counts, check_range
+from tdmlib.models.residual_mlp import as_tuple, check_counts, check_range
 from tdmlib.sampling import Solver, ddim_step, extrapolate, sample, time_grid
 from tdmlib.schedules import Schedule
 
@@ -54,7 +54,7 @@ class FewSteps:
     spacing : of the levels of a step count, as in `sampling.time_grid`: 1 spreads them evenly.
     counts : step counts that one student learns together (TDM-unify).
     shares : with `counts` in rising order, how often each is drawn, as whole numbers in proportion:
-        (1, 2, 4) of counts (1, 2, 4) trains every step equally often. None draws all alike.
+        (1, 2, 4) of counts (1, 2, 4) draws every step equally often. None draws all counts alike.
     steps_aware : with `counts`, who is told K: "both" networks, the "student" or "neither".
     guidance : the lowest and highest guidance of the teacher, drawn uniformly for each sample;
         the student is told it and learns to do without two evaluations. The teacher is a `Guided`.
@@ -91,9 +91,9 @@ class FewSteps:
             object.__setattr__(self, name, value)
 
         if self.counts is not None:
-            given = self.counts
+            given = as_tuple(self.counts)
             settle("counts", check_counts(given))
-            if self.shares is not None and tuple(given) != self.counts:
+            if self.shares is not None and given != self.counts:
                 raise InputError(f"counts = {given} beside shares: name each once, in rising order")
             if self.steps not in (None, self.counts[-1]):
                 raise InputError(
@@ -120,6 +120,11 @@ class FewSteps:
         """t_0 = 0 < t_1 < … < t_K for the largest K."""
         return self.grids[-1]
 
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """K of each of the `grids`."""
+        return tuple(len(grid) - 1 for grid in self.grids)
+
     def aware(self, network: Literal["student", "fake"]) -> dict:
         """What `network` is told besides labels, as settings of `ResidualMLP.aware`."""
         told = self.steps_aware == "both" or self.steps_aware == network
@@ -130,7 +135,11 @@ class FewSteps:
         return Condition(cond, self.aware(network)["counts"] and drawn.count, drawn.guidance)
 
     def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
-        """Draw noise (batch, *shape), and K and steps k in it by `shares`, the k of a K alike."""
+        """Draw noise (batch, *shape), K by `shares` and steps k of each K equally often.
+
+        A batch that is too small to hold them so does on the average. Raises InputError for a batch
+        that is no whole number ≥ 0.
+        """
         batch = check_number("batch", batch, 0, whole=True)
         device = generator.device
 
@@ -139,7 +148,7 @@ class FewSteps:
 
         noise = torch.randn(batch, *shape, generator=generator, device=device)
         place = torch.randperm(batch, generator=generator, device=device)
-        step, K = self.laws(place, generator)
+        step, K = self.steps_and_counts(place, generator)
         landing = uniform() if self.landing == "random" else None
         guidance = None
         if self.guidance is not None:
@@ -147,15 +156,26 @@ class FewSteps:
             guidance = low + (high - low) * uniform()
         return Start(noise, step, K, landing, guidance)
 
-    def laws(self, place: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step k and count K, (B,) each, of the samples at `place`, 0 … B − 1 in some order."""
-        shares = self.shares or (1,) * len(self.grids)
-        counts = [len(g) - 1 for g, n in zip(self.grids, shares, strict=True) for _ in range(n)]
-        cycle = len(counts) * math.lcm(*counts)
+    def steps_and_counts(self, place: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step k and count K, (B,) each, of a batch whose samples stand at `place` in a line.
+
+        The counts take turns, spread by their shares, and at each turn a count takes its next step.
+        """
+        shares = self.shares or (1,) * len(self.sizes)
+        turns = sorted(
+            ((turn + 0.5) / share, K, turn, share)
+            for K, share in zip(self.sizes, shares, strict=True)
+            for turn in range(share)
+        )
+        _, K, turn, share = (
+            torch.tensor(part, device=place.device) for part in zip(*turns, strict=True)
+        )
+        cycle = len(turns) * math.lcm(*(K // math.gcd(K, n) for _, K, _, n in turns))
         if len(place) % cycle:  # a batch that does not hold it whole begins anywhere in it
-            place = place + torch.randint(cycle, (), generator=generator, device=place.device)
-        K = torch.tensor(counts, device=place.device)[place % len(counts)]
-        return place // len(counts) % K, K
+            most = min(cycle, 2**62)
+            place = place + torch.randint(most, (), generator=generator, device=place.device)
+        at = place % len(turns)
+        return (place // len(turns) * share[at] + turn[at]) % K[at], K[at]
 
     def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
         """Run the student from noise to its step k, each sample on the grid of its own K.
@@ -194,21 +214,24 @@ class FewSteps:
 
     def count(self, start: Start) -> Tensor:
         """K of each sample (B,), the most where none is named. Raises InputError as `rollout`."""
-        learnt = [len(grid) - 1 for grid in self.grids]
         k, K = start.step, start.count
         if K is None:
-            K = torch.full_like(k, learnt[-1])
+            K = torch.full_like(k, self.sizes[-1])
         check_shapes(start.noise.shape[:1], step=k, count=K, landing=start.landing)
-        if k.is_floating_point():
-            raise InputError(f"steps are of type {k.dtype}; they must be whole numbers")
-        if self.landing == "random" and start.landing is None:
-            raise InputError('landing = "random": the start names no landing')
-        good = torch.isin(K, torch.tensor(learnt, device=K.device)) & (0 <= k) & (k < K)
+        for name, value in {"steps": k, "counts": K}.items():
+            if value.dtype not in (torch.int64, torch.int32):
+                raise InputError(f"{name} are of type {value.dtype}; they must be whole numbers")
+        if self.landing == "random":
+            if start.landing is None:
+                raise InputError('landing = "random": the start names no landing')
+            if not ((0 <= start.landing) & (start.landing < 1)).all():
+                raise InputError("landing: numbers must lie in [0, 1)")
+        good = torch.isin(K, torch.tensor(self.sizes, device=K.device)) & (0 <= k) & (k < K)
         if not good.all():  # one wait for a GPU, as every step of the rollout has several
             k, K = (int(v[~good][0]) for v in (k, K))
             raise InputError(
                 f"step = {k} of count = {K}: the student learns steps 0 … K − 1 of "
-                f"K = {', '.join(map(str, learnt))}"
+                f"K = {', '.join(map(str, self.sizes))}"
             )
         return K
 
@@ -216,8 +239,7 @@ class FewSteps:
         """t_0 … t_K for each K of a batch (B,), t_K repeated to one length, (B, K_max + 2)."""
         size = len(self.grid) + 1
         padded = [grid + grid[-1:] * (size - len(grid)) for grid in self.grids]
-        counts = [len(grid) - 1 for grid in self.grids]
-        row = torch.searchsorted(torch.tensor(counts, device=K.device), K)
+        row = torch.searchsorted(torch.tensor(self.sizes, device=K.device), K)
         return torch.tensor(padded, device=K.device)[row]
 
     @torch.no_grad()
@@ -234,7 +256,7 @@ class FewSteps:
         The student is told what it was told in training. Raises InputError for a K that it has not
         learnt, or where guidance is missing or not learnt.
         """
-        grids = {len(grid) - 1: grid for grid in self.grids}
+        grids = dict(zip(self.sizes, self.grids, strict=True))
         K = max(grids) if steps is None else check_number("K", steps, whole=True)
         if K not in grids:
             raise InputError(f"K = {K}: the student learns K = {', '.join(map(str, grids))}")
@@ -249,9 +271,11 @@ class FewSteps:
 
 
 def check_shares(shares, counts: tuple[int, ...] | None) -> tuple[int, ...]:
-    """How often each of `counts` is drawn, whole numbers; or InputError."""
+    """How often each of `counts` is drawn, whole numbers in lowest terms; or InputError."""
     if counts is None:
         raise InputError(f"shares = {shares}: of which counts? name them, as in counts = (1, 2, 4)")
-    if not hasattr(shares, "__len__") or len(shares) != len(counts):
-        raise InputError(f"shares = {shares!r}: give one for each of counts = {counts}")
-    return tuple(check_number("share", share, 1, 1000, whole=True) for share in shares)
+    given = as_tuple(shares)
+    if not isinstance(given, tuple) or len(given) != len(counts):
+        raise InputError(f"shares = {shares!r:.40}: give one for each of counts = {counts}")
+    given = tuple(check_number("share", share, 1, 1000, whole=True) for share in given)
+    return tuple(share // math.gcd(*given) for share in given)

@@ -10,6 +10,7 @@ A fake score ψ tracks the student. Scores are written as clean predictions,
 score = (α x̂ − z)/σ², so that score_ψ − score_φ is proportional to x̂_ψ − x̂_φ.
 """
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, Self
@@ -137,7 +138,7 @@ class TDM(FewSteps):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         check_positive("snr_cap", self.snr_cap)
-        check_positive("shift", self.shift)
+        check_number("shift", check_positive("shift", self.shift), 0, 1e6)
         if self.fake_target == "stable" and (self.guidance or self.landing == "random"):
             raise InputError(
                 "fake_target = stable averages over points of one law, and no two samples have the "
@@ -171,8 +172,11 @@ class TDM(FewSteps):
         return replace(told, origin=drawn.i) if "origin" in self.aware(network) else told
 
     def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Renoise:
-        """Draw what diffuses `batch` points of `shape`; anew for every update of a network."""
-        device = generator.device
+        """Draw what diffuses `batch` points of `shape`; anew for every update of a network.
+
+        Raises InputError for a batch that is no whole number ≥ 0.
+        """
+        batch, device = check_number("batch", batch, 0, whole=True), generator.device
         return Renoise(
             u=torch.rand(batch, generator=generator, device=device),
             noise=torch.randn(batch, *shape, generator=generator, device=device),
@@ -290,7 +294,8 @@ class TDM(FewSteps):
         if self.fake_target == "transition":
             return transition_target(*way)
         known = [k for k in (rollout.i, rollout.count, cond) if k is not None]
-        columns = torch.cat([k.double().reshape(len(k), -1) for k in known], dim=1)
+        columns = [k.double().reshape(len(k), math.prod(k.shape[1:])) for k in known]
+        columns = torch.cat(columns, dim=1)
         group = torch.zeros_like(rollout.i)
         for column in columns.T:  # unique over rows at once takes far longer
             values, place = column.unique(return_inverse=True)

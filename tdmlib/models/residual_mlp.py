@@ -179,10 +179,7 @@ class ResidualMLP(nn.Module):
         network is not told or has not learnt; on a GPU not for levels and labels out of range,
         which only a wait for it would show.
         """
-        if z.shape[1:] != self.shape:
-            raise InputError(
-                f"samples have shape {tuple(z.shape[1:])}, the network takes {self.shape}"
-            )
+        check_samples(z, self.shape)
         embedding = F.silu(self.embed(levels("t", t, z, self.T), cond))
         h = z.flatten(1)
         if self.config["fourier"]:
@@ -193,6 +190,12 @@ class ResidualMLP(nn.Module):
         for block in self.blocks:
             h = block(h, embedding)
         return self.last(self.norm(h)).reshape(z.shape)
+
+
+def check_samples(z: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise InputError unless z is (B, *shape)."""
+    if not z.ndim or z.shape[1:] != shape:
+        raise InputError(f"samples have shape {tuple(z.shape[1:])}, the network takes {shape}")
 
 
 def is_told(name: str, given, learnt) -> bool:
@@ -223,9 +226,16 @@ def levels(name: str, value, like: Tensor, T: int) -> Tensor:
     return t
 
 
+def as_tuple(values):
+    """A list, tuple, array or tensor of numbers as a tuple; anything else as it is."""
+    values = values.tolist() if hasattr(values, "tolist") else values
+    return tuple(values) if isinstance(values, list) else values
+
+
 def check_counts(counts) -> tuple[int, ...]:
     """Step counts K in order, each once; or InputError."""
-    if not hasattr(counts, "__iter__"):
+    counts = as_tuple(counts)
+    if not isinstance(counts, tuple | range | set):
         raise InputError(f"counts = {counts!r}: name them in a list, as in (1, 2, 4, 8)")
     counts = tuple(sorted({check_number("K", K, 1, whole=True) for K in counts}))
     if not counts:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import fields
 from itertools import pairwise
 from typing import Self
 
@@ -10,8 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from tdmlib.denoisers import Condition
-from tdmlib.errors import InputError
-from tdmlib.models.residual_mlp import ResidualMLP, check_counts, each, is_told, levels
+from tdmlib.errors import InputError, check_number
+from tdmlib.models.residual_mlp import (
+    ResidualMLP,
+    as_tuple,
+    check_counts,
+    check_samples,
+    each,
+    is_told,
+    levels,
+)
 
 
 class StepExperts(nn.Module):
@@ -23,35 +31,29 @@ class StepExperts(nn.Module):
     Parameters
     ----------
     network : what is copied, or the settings of a `ResidualMLP`; it is not told K.
-    grids : levels 0 < t_1 < … < t_K = T of each step count, as `FewSteps.grids`. The expert of step
-        k serves the levels above t_k up to t_{k+1}; that of k = 0 level 0 as well.
-    counts : whether it is told K; without, it serves a single grid.
+    grids : levels 0 < t_1 < … < t_K = T of each step count. The expert of step k serves the levels
+        above t_k up to t_{k+1}; that of k = 0 level 0 as well.
+    counts : those of the grids, if it is told K; without, it serves a single grid.
 
-    Raises InputError for grids that do not rise from 0 to T, or of which two have the same K.
+    Raises InputError for grids that do not rise from 0 to T, or of which two have the same K, for
+    other counts, and for a network that is no `ResidualMLP` or is told K.
     """
 
     def __init__(
         self,
-        network: nn.Module | Mapping,
+        network: ResidualMLP | Mapping,
         grids: Sequence[Sequence[int]],
         counts: Sequence[int] | None = None,
     ):
         super().__init__()
         network = ResidualMLP(**network) if isinstance(network, Mapping) else network
-        if getattr(network, "counts", None):
-            raise InputError("the network is told K already: start from one that is not")
-        grids = sorted((list(map(int, grid)) for grid in grids), key=len)
-        sizes = [len(grid) - 1 for grid in grids]
-        if not grids or min(sizes) < 1 or len(set(sizes)) < len(sizes):
-            raise InputError(f"grids of {sizes} steps: name one grid of K ≥ 1 steps for each K")
-        for grid in grids:
-            rises = all(a < b for a, b in pairwise(grid))
-            if not rises or (grid[0], grid[-1]) != (0, network.T):
-                raise InputError(f"grid = {grid}: levels must rise from 0 to T = {network.T}")
-        self.grids, self.sizes = grids, sizes
-        self.counts = self._told(counts)
-        self.config = dict(network=network.config, grids=grids, counts=self.counts)
-        self.experts = nn.ModuleList(deepcopy(network) for _ in range(sum(sizes)))
+        if not isinstance(network, ResidualMLP) or network.counts:
+            raise InputError("experts are copies of a ResidualMLP that is not told K: give one")
+        self.grids = check_grids(grids, network.T)
+        self.sizes = [len(grid) - 1 for grid in self.grids]
+        self.counts = self._learnt(counts)
+        self.config = dict(network=network.config, grids=self.grids, counts=self.counts)
+        self.experts = nn.ModuleList(deepcopy(network) for _ in range(sum(self.sizes)))
         self.shape, self.T, self.classes = network.shape, network.T, network.classes
         self.guidance, self.origin = network.guidance, network.origin
 
@@ -60,21 +62,35 @@ class StepExperts(nn.Module):
 
         Raises InputError as the class and as `ResidualMLP.aware`.
         """
-        told = deepcopy(self)
-        told.counts = self.counts if counts is None else self._told(counts)
-        told.experts = nn.ModuleList(
+        twin = deepcopy(self)
+        twin.counts = self.counts if counts is None else self._learnt(counts)
+        twin.experts = nn.ModuleList(
             expert.aware(guidance=guidance, origin=origin) for expert in self.experts
         )
-        first = told.experts[0]
-        told.guidance, told.origin = first.guidance, first.origin
-        told.config = dict(network=first.config, grids=self.grids, counts=told.counts)
-        return told
+        first = twin.experts[0]
+        twin.guidance, twin.origin = first.guidance, first.origin
+        twin.config = dict(network=first.config, grids=self.grids, counts=twin.counts)
+        return twin
 
-    def _told(self, counts) -> list[int] | None:
+    def _learnt(self, counts) -> list[int] | None:
         """The step counts of the grids, if `counts` are these; None for None."""
         if counts is not None and list(check_counts(counts)) != self.sizes:
-            raise InputError(f"counts = {tuple(counts)}, but the grids are of {self.sizes} steps")
-        return None if counts is None else self.sizes
+            raise InputError(
+                f"counts = {as_tuple(counts)}, but the grids are of {self.sizes} steps"
+            )
+        return None if counts is None else list(self.sizes)
+
+    def check_method(self, method) -> None:
+        """Raise InputError unless a method has these grids, and tells K where there are several."""
+        grids = [list(grid) for grid in method.grids]
+        if grids != self.grids:
+            raise InputError(f"the experts have grids {self.grids}, the method {grids}")
+        blind = [name for name in ("student", "fake") if not method.aware(name)["counts"]]
+        if blind and len(grids) > 1:
+            raise InputError(
+                f"the {blind[0]} is not told K, by which experts of several grids are chosen; take "
+                'steps_aware = "both"'
+            )
 
     def expert(self, t: Tensor, steps=None) -> Tensor:
         """Which expert serves levels t (B,), for K = `steps`, one or (B,); shape (B,).
@@ -86,7 +102,7 @@ class StepExperts(nn.Module):
         if not told and len(self.sizes) > 1:
             raise InputError(f"grids of {self.sizes} steps: tell it K, by aware(counts=…)")
         K, t = each("steps", steps if told else self.sizes[0], t), t.contiguous()
-        chosen, first = torch.full_like(t, -1), 0
+        chosen, first = torch.full_like(t, -1, dtype=torch.long), 0
         for grid, size in zip(self.grids, self.sizes, strict=True):
             step = torch.bucketize(t, torch.tensor(grid[1:-1], device=t.device))
             chosen, first = torch.where(K == size, first + step, chosen), first + size
@@ -96,11 +112,34 @@ class StepExperts(nn.Module):
         return chosen
 
     def forward(self, z: Tensor, t: Tensor, cond=None) -> Tensor:
-        """As `ResidualMLP.forward`: z (B, *shape), t (B,), of the shape of z; raises as there."""
+        """As `ResidualMLP.forward`: z (B, *shape), t (B,), of the shape of z; raises as there.
+
+        A GPU is waited for, to learn which experts a batch meets.
+        """
+        check_samples(z, self.shape)
         cond, t = Condition.of(cond), levels("t", t, z, self.T)
-        chosen, rest = self.expert(t, cond.steps), replace(cond, steps=None)
-        found = torch.empty_like(z)
+        parts = {f.name: getattr(cond, f.name) for f in fields(cond)}
+        known = {k: each(k, part, z) for k, part in parts.items() if part is not None}
+        chosen = self.expert(t, known.pop("steps", None))
+        rest, found = Condition(**known), torch.empty_like(z)
         for n in chosen.unique().tolist():
             rows = (chosen == n).nonzero()[:, 0]
             found[rows] = self.experts[n](z[rows], t[rows], rest[rows]).to(found.dtype)
         return found
+
+
+def check_grids(grids, T: int) -> list[list[int]]:
+    """Grids from 0 to T in the order of their K; or InputError."""
+    given = as_tuple(grids)
+    if not isinstance(given, tuple) or not all(isinstance(as_tuple(g), tuple) for g in given):
+        raise InputError(f"grids = {grids!r:.40}: give a list of grids, each a list of levels")
+    grids = sorted(
+        ([check_number("level", t, 0, T, whole=True) for t in g] for g in given), key=len
+    )
+    sizes = [len(grid) - 1 for grid in grids]
+    if not grids or min(sizes) < 1 or len(set(sizes)) < len(sizes):
+        raise InputError(f"grids of {sizes} steps: name one grid of K ≥ 1 steps for each K")
+    for grid in grids:
+        if not all(a < b for a, b in pairwise(grid)) or (grid[0], grid[-1]) != (0, T):
+            raise InputError(f"grid = {grid}: levels must rise from 0 to T = {T}")
+    return grids

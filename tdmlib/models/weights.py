@@ -80,7 +80,7 @@ def load_denoiser(path: str | Path):
         network = NETWORKS[about["network"]](**about["config"])
         schedule = schedules.Schedule(about["alpha"], about["sigma"])
         denoiser = PREDICTIONS[about["prediction"]](network, schedule)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # InputError is a ValueError
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{str(path)!r} describes a denoiser unknown here: {error}") from None
     if network.T != schedule.T:
         raise InputError(

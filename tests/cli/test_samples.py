@@ -1,17 +1,22 @@
 """Samples drawn from a model, and files of samples that are read."""
 
+import json
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tdmlib.cli import sampling
 from tdmlib.denoisers import Condition, FromV
+from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
-from tdmlib.models import load_denoiser, save_denoiser
+from tdmlib.models import ResidualMLP, StepExperts, load_denoiser, save_denoiser
 from tdmlib.resources import find
 from tdmlib.sampling import sample
+from tdmlib.schedules import cosine
 
 MODEL = "digits_tdm1.safetensors"
 
@@ -70,14 +75,43 @@ def test_a_student_is_sampled_on_the_levels_and_by_the_solver_of_its_training(tm
 
 
 def test_a_model_says_how_many_steps_it_was_trained_for(tmp_path):
-    for name, steps in (("tdm1", 1), ("tdm4", 4)):
+    for name, steps in (("tdm1", 1), ("tdm4", 4), ("unify", 8)):
         assert sampling.Training.of(f"digits_{name}.safetensors").steps == steps
     teacher, path = load_denoiser(find("data", MODEL)), tmp_path / "student.safetensors"
     for notes, steps in (
         ({"grids": [[0, 400, 900], [0, 900]]}, 2), ({}, 4), ({"steps": "many"}, 4),
-        ({"grids": 3}, 4), ({"grids": [3, None], "steps": 2}, 2),
+        ({"grids": 3}, 4), ({"grids": [3, None], "steps": 2}, 2), ({"grids": [[5, 400, 900]]}, 3),
+        ({"grids": [[0, 6.2, 20]]}, 4), ({"solver": None}, 4),
     ):  # fmt: skip
         assert sampling.Training.of(save_denoiser(path, teacher, **notes)).steps == steps
+
+
+@pytest.mark.parametrize("notes", [None, 3, [1], "x"])
+def test_notes_that_are_none_are_passed_over(tmp_path, notes):
+    path = tmp_path / "student.safetensors"
+    save_denoiser(path, load_denoiser(find("data", MODEL)))
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["tdmlib"])
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(state, path, metadata={"tdmlib": json.dumps(about | {"notes": notes})})
+    assert sampling.Training.of(path) == ({}, 4, "ddim")
+
+
+def test_experts_are_sampled_on_their_own_grids_alone(tmp_path):
+    method = TDM(cosine(20), counts=(2, 4), spacing=1.7)
+    network = StepExperts(ResidualMLP((1, 8, 8), 20, 10, width=8, blocks=1), method.grids, (2, 4))
+    path = save_denoiser(tmp_path / "x.safetensors", FromV(network, method.schedule))
+    loaded = load_denoiser(path)
+    assert sampling.Training.of(path) == ({2: (0, 6, 20), 4: (0, 2, 6, 12, 20)}, 4, "ddim")
+    for steps in (2, 4, [6, 20]):
+        images, labels = sampling.generate(path, steps, 3, seed=7)
+        noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(7))
+        K = steps if isinstance(steps, int) else len(steps)
+        with torch.no_grad():
+            assert torch.equal(images, method.sample(loaded, noise, labels, K))
+    for steps in (3, [5, 20]):
+        with pytest.raises(InputError, match="the student has networks for K = 2, 4"):
+            sampling.generate(path, steps, 3, seed=7)
 
 
 def test_the_command_refuses_step_counts_in_one_line(student, tdm):

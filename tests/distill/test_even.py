@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tdmlib.distill.even import EvenTDM
 from tdmlib.distill.tdm import TDM
@@ -35,6 +37,20 @@ def test_shares_say_how_often_each_count_is_drawn(kind):
     assert pairs == {(K, k): 12 for K in (1, 2, 4) for k in range(K)}
     if kind is EvenTDM:  # each step of each count has consecutive points
         assert (start.step.diff() != 0).sum() + (start.count.diff() != 0).sum() < 2 * len(pairs)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.integers(1, 9)), min_size=1, max_size=4),
+    st.integers(1, 60),
+    st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_batch_holds_each_count_within_one_and_a_half_of_its_share(pairs, batch, seed):
+    counts, shares = zip(*sorted(dict(pairs).items()), strict=True)
+    method = TDM(SCHEDULE, counts=counts, shares=shares)
+    drawn = method.start(batch, (2,), torch.Generator().manual_seed(seed)).count
+    for K, share in zip(counts, shares, strict=True):
+        assert abs(int((drawn == K).sum()) - batch * share / sum(shares)) <= 1.5
 
 
 @pytest.mark.parametrize("kind", [TDM, EvenTDM])
@@ -85,5 +101,10 @@ def test_what_it_does_not_do_is_refused():
         EvenTDM(SCHEDULE, guidance=(1, 4))
     method, generator = EvenTDM(SCHEDULE), torch.Generator()
     for draw in (method.start, method.renoise):
-        with pytest.raises(InputError, match="samples of shape"):
-            draw(8, (1, 8, 8), generator)
+        assert draw(0, (2,), generator).noise.shape == (0, 2)
+        for shape in ((1, 8, 8), (0,), (101,), (2.5,), 3):
+            with pytest.raises(InputError, match="samples of shape"):
+                draw(8, shape, generator)
+        for batch in (-1, 2.5, "3"):
+            with pytest.raises(InputError, match="batch = "):
+                draw(batch, (2,), generator)

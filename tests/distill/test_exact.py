@@ -85,6 +85,11 @@ def test_a_teacher_without_a_network_needs_a_start_which_may_be_a_file(tmp_path)
 
 def test_the_teacher_and_what_it_starts_are_left_as_they_were():
     start = mixture_start(PAIR, cosine(8))
+    with pytest.raises(InputError, match="start is a network already"):
+        mixture_distillation(PAIR, TDM, cosine(8), start=start, network={"width": 8})
+    apart = mixture_start(PAIR, cosine(8), grids=[(0, 2, 8)])
+    with pytest.raises(InputError, match="the experts have grids"):
+        ScoreDistillation(start, two_steps, sgd, sgd, start=apart)
     run = ScoreDistillation(start, two_steps, sgd, sgd, updates_per_epoch=3, warmup=0)
     train(run)
     z = torch.randn(3, 2)

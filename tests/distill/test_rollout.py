@@ -1,7 +1,8 @@
 """Rollouts: one grid for all, every option, and what is differentiated."""
 
+import math
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -355,6 +356,9 @@ def test_a_student_is_sampled_as_it_was_trained():
      ({"counts": (1, 2), "shares": (1,)}, "give one for each"),
      ({"counts": (1, 2), "shares": (1, 0.5)}, "share = 0.5"),
      ({"counts": (2, 1), "shares": (1, 2)}, "in rising order"),
+     ({"counts": (1, 2), "shares": {1: 2, 2: 1}}, "give one for each"),
+     ({"counts": (1, 2), "shares": np.array(3)}, "give one for each"),
+     ({"counts": np.array(4)}, "name them in a list"),
      ({"guidance": (3, 1)}, "the lowest and the highest"), ({"guidance": (1,)}, "the lowest"),
      ({"guidance": ("1", 2)}, "guidance = '1'"), ({"solver": "euler"}, "ddim, dpm"),
      ({"backpropagate": "some"}, "last, all"), ({"landing": "x"}, "grid, random"),
@@ -372,7 +376,9 @@ def test_bad_choices_are_refused(choice, says):
      ([7, 0], None, "step = 7"), ([0, -1], None, "step = -1"),
      ([0], None, r"step has shape \(1,\), expected \(2,\)"),
      ([0, 0], [1], r"count has shape \(1,\), expected \(2,\)"),
-     ([0.0, 1.0], None, "steps are of type torch.float64")],
+     ([0.0, 1.0], None, "steps are of type torch.float64"),
+     ([True, False], None, "steps are of type torch.bool"),
+     ([0, 0], [1.0, math.nan], "counts are of type torch.float64")],
 )  # fmt: skip
 def test_a_start_of_no_step_that_is_learnt_is_refused(step, count, says):
     method = TDM(SCHEDULE, counts=(1, 2, 4), steps_aware="neither")
@@ -386,9 +392,21 @@ def test_a_random_landing_is_drawn_and_a_batch_is_counted():
     method = TDM(SCHEDULE, landing="random")
     with pytest.raises(InputError, match="the start names no landing"):
         method.rollout(bent, Start(torch.zeros(2, 3), torch.tensor([0, 1])))
-    for batch in (-1, 2.5, None):
+    for landing in (1.5, -0.5, float("nan")):
+        start = Start(torch.zeros(2, 3), torch.tensor([0, 1]), landing=torch.tensor([0.5, landing]))
+        with pytest.raises(InputError, match="landing: numbers must lie"):
+            method.rollout(bent, start)
+    for batch, draw in product((-1, 2.5, None), (method.start, method.renoise)):
         with pytest.raises(InputError, match=f"batch = {batch}"):
-            method.start(batch, (3,), generator())
+            draw(batch, (3,), generator())
+
+
+def test_shares_are_proportions_and_many_counts_have_a_long_cycle():
+    method = FewSteps(SCHEDULE, counts=(1, 2, 4), shares=(2, 4, 8))
+    assert method == FewSteps(SCHEDULE, counts=np.array([1, 2, 4]), shares=torch.tensor([1, 2, 4]))
+    start = FewSteps(cosine(1000), counts=range(1, 50)).start(98, (1,), generator())
+    assert start.count.bincount().tolist() == [0] + 49 * [2]
+    assert (start.step < start.count).all()
 
 
 @pytest.mark.parametrize(

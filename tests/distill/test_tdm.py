@@ -466,7 +466,7 @@ def test_the_published_settings():
 @pytest.mark.parametrize(
     ("choice", "says"),
     [({"metric": "huber"}, "pseudo_huber, "), ({"c": 0}, "c = 0"), ({"snr_cap": 0}, "snr_cap = 0"),
-     ({"shift": 0}, "shift = 0"),
+     ({"shift": 0}, "shift = 0"), ({"shift": 1e39}, "shift = 1e"),
      ({"c": "1"}, "c = '1'"), ({"snr_cap": np.nan}, "snr_cap = nan"), ({"margin": 1.5}, "margin"),
      ({"snr_cap": None}, "snr_cap = None"),
      ({"steps": 41}, "1 … 40"), ({"margin": 0}, "margin"), ({"margin": 11}, "1 … 10"),

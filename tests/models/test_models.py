@@ -198,6 +198,20 @@ def described(path, **changes):
         ({"prediction": "FromX"}, "FromX"),
         ({"config": {"shape": [1, 4, 4], "T": 20, "classes": 3, "width": -16}}, "width = -16"),
         ({"config": [1, 2]}, "unknown here"),
+        (
+            {"network": "StepExperts", "config": {"network": None, "grids": [[0, 20]]}},
+            "unknown here",
+        ),
+        (
+            {
+                "network": "StepExperts",
+                "config": {
+                    "network": {"shape": [2], "T": 20, "classes": 1},
+                    "grids": [[0, float("inf")]],
+                },
+            },
+            "level = inf",
+        ),
     ],
 )
 def test_descriptions_that_make_no_denoiser_are_refused(tmp_path, changes, says):

@@ -1,5 +1,8 @@
 """Experts of steps: who serves which level, that each is a network of its own, and the file."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -84,7 +87,11 @@ def test_the_file_brings_all_of_them_back(tmp_path):
         ([], "one grid of K ≥ 1"), ([(0,)], "one grid of K ≥ 1"),
         ([(0, 10, 20), (0, 5, 20)], "one grid of K ≥ 1"),
         ([(0, 10)], "from 0 to T = 20"), ([(1, 20)], "from 0 to T = 20"),
-        ([(0, 12, 12, 20)], "must rise"),
+        ([(0, 12, 12, 20)], "must rise"), ((0, 10, 20), "a list of grids"), (4, "a list of grids"),
+        (None, "a list of grids"), (["ab"], "a list of grids"),
+        ([(0, math.nan, 20)], "level = nan"),
+        ([(0, math.inf)], "level = inf"), ([(0, 10.7, 20)], "level = 10.7"),
+        ([(0, "10", 20)], "level = '10'"),
     ],
 )  # fmt: skip
 def test_grids_that_are_none_are_refused(grids, says):
@@ -92,10 +99,51 @@ def test_grids_that_are_none_are_refused(grids, says):
         StepExperts(plain(), grids)
 
 
+@pytest.mark.parametrize(
+    ("t", "cond"),
+    [(3, 1), (torch.tensor([3.0, 17.0]), None), (torch.tensor([3, 17], dtype=torch.uint8), [0, 2]),
+     (12, np.int64(2)), (12, Condition(1, None, 2.5, 3)), (4, Condition([1, 0], None, [1, 3], 0))],
+)  # fmt: skip
+def test_it_takes_what_the_network_takes(t, cond):
+    told = {} if not isinstance(cond, Condition) else dict(guidance=(1, 4), origin=True)
+    one, z = random(plain(**told)), torch.randn(2, 2)
+    experts = StepExperts(one, GRIDS[-1:])
+    assert torch.allclose(experts(z, t, cond), one(z, torch.as_tensor(t), cond), atol=1e-6)
+
+
+@pytest.mark.parametrize("cond", [torch.zeros(4).long(), [0], torch.zeros(5, 1).long(), "x"])
+def test_it_refuses_what_the_network_refuses(cond):
+    one, z, t = plain(), torch.randn(2, 2), torch.tensor([3, 20])
+    says = []
+    for network in (one, StepExperts(one, GRIDS[-1:])):
+        with pytest.raises(InputError) as error:
+            network(z, t, cond)
+        says.append(str(error.value))
+    assert says[0] == says[1]
+    with pytest.raises(InputError, match=r"the network takes \(2,\)"):
+        StepExperts(one, GRIDS)(torch.zeros(0, 3), t[:0])
+
+
+def test_the_method_must_have_its_grids_and_tell_k():
+    experts, schedule = several(), cosine(T)
+    experts.check_method(TDM(schedule, counts=COUNTS))
+    for choices, says in (
+        ({"counts": COUNTS, "spacing": 1.5}, "the experts have grids"),
+        ({"steps": 5}, "the method"),
+        ({"counts": COUNTS, "steps_aware": "neither"}, "the student is not told K"),
+        ({"counts": COUNTS, "steps_aware": "student"}, "the fake is not told K"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=says):
+            experts.check_method(TDM(schedule, **choices))
+    StepExperts(plain(), GRIDS[-1:]).check_method(TDM(schedule, steps=5))
+
+
 def test_what_it_is_told_must_be_what_its_grids_know():
     z, t, untold = torch.randn(2, 2), torch.tensor([3, 20]), StepExperts(plain(), GRIDS)
     for ask, says in (
-        (lambda: StepExperts(plain(counts=(1, 2)), GRIDS), "told K already"),
+        (lambda: StepExperts(plain(counts=(1, 2)), GRIDS), "a ResidualMLP that is not told K"),
+        (lambda: StepExperts(torch.nn.Linear(2, 2), GRIDS), "a ResidualMLP that is not told K"),
+        (lambda: StepExperts(untold, GRIDS), "a ResidualMLP that is not told K"),
         (lambda: untold.aware(counts=(1, 2)), r"counts = \(1, 2\), but the grids"),
         (lambda: untold(z, t), "tell it K"),
         (lambda: untold(z, t, Condition(None, 2)), "not told steps: leave steps out"),
