@@ -5,6 +5,7 @@ the run does not depend on their number. A teacher is trained in one process.
 """
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from tdmlib.distill.repeatable import (
 )
 from tdmlib.distill.rollout import Denoiser
 from tdmlib.errors import InputError, check_number, check_positive
-from tdmlib.models import ResidualMLP, load_denoiser
+from tdmlib.models import CountExperts, ResidualMLP, load_denoiser
 from tdmlib.resources import find
 from tdmlib.schedules import Schedule, cosine
 
@@ -40,6 +41,8 @@ class ScoreDistillation(RepeatableTraining):
         memory of one part, and the update of all.
     updates_per_epoch : an epoch is this many updates; checkpoints and curves count epochs.
     fake_updates : updates of the fake score after each of the student.
+    fake_by_count : a fake score for each of the method's `counts`, in place of one that is told K:
+        what it knows of one count then does not suffer from the others. The student is one network.
     guidance : classifier-free guidance of the teacher.
     ema : decay of the averaged student, which is the one that is saved.
     warmup, last_rate : as in `warm_cosine`, for both networks.
@@ -62,6 +65,7 @@ class ScoreDistillation(RepeatableTraining):
         accumulate: int = 1,
         updates_per_epoch: int = 50,
         fake_updates: int = 1,
+        fake_by_count: bool = False,
         guidance: float = 1.0,
         ema: float = 0.99,
         warmup: int = 50,
@@ -88,9 +92,10 @@ class ScoreDistillation(RepeatableTraining):
             original.network.check_method(self.method)
         if guidance != 1 and self.method.aware("student")["guidance"]:
             raise InputError(f"guidance = {guidance:g}: the method draws its own, leave it at 1")
+        fake = _by_count(original, self.method) if fake_by_count else original
         self.student, self.fake = (
-            original.aware(**self.method.aware(name)).requires_grad_(True).eval()
-            for name in ("student", "fake")
+            denoiser.aware(**self.method.aware(name)).requires_grad_(True).eval()
+            for name, denoiser in {"student": original, "fake": fake}.items()
         )  # in evaluation mode: no dropout
         self.average = AveragedModel(self.student, multi_avg_fn=warm_average(ema))
         self.teacher = Guided(_Counted(teacher), guidance).requires_grad_(False).eval()
@@ -200,6 +205,15 @@ class ScoreDistillation(RepeatableTraining):
 
 def _denoiser(given: str | Denoiser) -> Denoiser:
     return load_denoiser(find("data", given)) if isinstance(given, str) else given
+
+
+def _by_count(denoiser: Denoiser, method: ScoreMethod) -> Denoiser:
+    """A copy of it with a network for each K that the fake score is told."""
+    if not method.aware("fake")["counts"]:
+        raise InputError("fake_by_count: the fake score is told no K; give the method counts")
+    twin = deepcopy(denoiser)
+    twin.network = CountExperts(twin.network, method.counts)
+    return twin
 
 
 class _Counted(nn.Module):

@@ -1,7 +1,7 @@
 """Small networks (z, t, cond) → prediction, a VAE, and the files that carry them."""
 
+from tdmlib.models.experts import CountExperts, StepExperts
 from tdmlib.models.residual_mlp import ResidualMLP
-from tdmlib.models.step_experts import StepExperts
 from tdmlib.models.vae import (
     VAE,
     kl_divergence,
@@ -14,6 +14,7 @@ from tdmlib.models.weights import load_denoiser, load_vae, save_denoiser, save_v
 
 __all__ = [
     "VAE",
+    "CountExperts",
     "ResidualMLP",
     "StepExperts",
     "kl_divergence",

@@ -143,12 +143,8 @@ class ResidualMLP(nn.Module):
         embedding = self.embed_time(self.waves(t * (math.pi / 2 / self.T)))
         embedding = embedding + self.embed_label(self.labels(cond.label, t))
         if is_told("steps", cond.steps, self.counts):
-            K = each("steps", cond.steps, t)
-            match = K[:, None] == torch.tensor(self.counts, device=t.device)
-            if len(unknown := K[~match.any(1)]):
-                learnt = ", ".join(map(str, self.counts))
-                raise InputError(f"K = {float(unknown[0]):g}: the network has learnt K = {learnt}")
-            embedding = embedding + REACH * self.embed_steps(match.int().argmax(1))
+            which = place(each("steps", cond.steps, t), self.counts)
+            embedding = embedding + REACH * self.embed_steps(which)
         if is_told("guidance", cond.guidance, self.guidance):
             low, high = self.guidance
             w = each("guidance", cond.guidance, t, self.frequencies.dtype)
@@ -216,6 +212,15 @@ def each(name: str, value, like: Tensor, dtype=None) -> Tensor:
     if value.ndim:
         check_shapes(like.shape[:1], **{name: value})
     return value.to(like.device).expand(like.shape[:1])
+
+
+def place(K: Tensor, counts: Sequence[int]) -> Tensor:
+    """Where each K (B,) stands in `counts`, (B,); InputError for one that does not."""
+    match = K[:, None] == torch.tensor(counts, device=K.device)
+    if len(unknown := K[~match.any(1)]):
+        learnt = ", ".join(map(str, counts))
+        raise InputError(f"K = {float(unknown[0]):g}: the network has learnt K = {learnt}")
+    return match.int().argmax(1)
 
 
 def levels(name: str, value, like: Tensor, T: int) -> Tensor:

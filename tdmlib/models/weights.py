@@ -10,11 +10,13 @@ from safetensors.torch import save
 from tdmlib import denoisers, schedules
 from tdmlib.errors import InputError
 from tdmlib.files import write_whole
+from tdmlib.models.experts import CountExperts, StepExperts
 from tdmlib.models.residual_mlp import ResidualMLP
-from tdmlib.models.step_experts import StepExperts
 from tdmlib.models.vae import VAE
 
-NETWORKS = {"ResidualMLP": ResidualMLP, "StepExperts": StepExperts}
+NETWORKS = {
+    "ResidualMLP": ResidualMLP, "StepExperts": StepExperts, "CountExperts": CountExperts
+}  # fmt: skip
 PREDICTIONS = {"FromV": denoisers.FromV, "FromFlow": denoisers.FromFlow}
 DENOISER = ("network", "config", "prediction", "alpha", "sigma")
 AUTOENCODER = ("network", "config")

@@ -1,6 +1,6 @@
 """Score distillation at work: parts, processes, precision, what stops it, what it takes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
@@ -113,9 +113,9 @@ def test_one_graph_is_held_at_a_time_and_one_network_s_gradients(teacher):
     assert most[4] < 0.4 * most[1]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_are_one(tmp_path, teacher, accumulate):
-    settings = dict(choices=UNIFY, fake_updates=2, accumulate=accumulate)
+@pytest.mark.parametrize(("accumulate", "by_count"), [(1, False), (2, False), (1, True)])
+def test_two_processes_are_one(tmp_path, teacher, accumulate, by_count):
+    settings = dict(choices=UNIFY, fake_updates=2, accumulate=accumulate, fake_by_count=by_count)
     one, start = train(module(teacher, **settings)), module(teacher, **settings)
     strategy = "ddp_fork_find_unused_parameters_true"
     logger = CSVLogger(tmp_path, name="", version="")
@@ -123,6 +123,23 @@ def test_two_processes_are_one(tmp_path, teacher, accumulate):
     saved = load_denoiser(tmp_path / "student.safetensors")
     assert int(two.update) == 3 and distance(saved, two.average.module) == 0
     assert distance(one, two) < 1e-6 < 1e-3 < distance(one, start)
+
+
+def test_a_fake_score_for_each_count_learns_from_its_samples_alone(teacher):
+    lit = module(teacher, choices={"counts": (1, 2)}, fake_by_count=True)
+    start = lit.method.start(16, lit.shape, torch.Generator().manual_seed(0))
+    start = replace(start, count=torch.full((16,), 2), step=torch.arange(16) % 2)
+    rollout = lit.method.rollout(lit.student, start, torch.zeros(16).long())
+    renoise = lit.method.renoise(16, lit.shape, torch.Generator().manual_seed(1))
+    loss, _ = lit.method.fake_objective(lit.fake, rollout, renoise, torch.zeros(16).long())
+    loss.mean().backward()
+    moved = [any(p.grad is not None for p in e.parameters()) for e in lit.fake.network.experts]
+    assert moved == [False, True]
+    assert not hasattr(lit.student.network, "experts")  # the student is one network
+    with pytest.raises(InputError, match="the fake score is told no K"):
+        module(teacher, fake_by_count=True)
+    with pytest.raises(InputError, match="the fake score is told no K"):
+        module(teacher, choices={"counts": (1, 2), "steps_aware": "student"}, fake_by_count=True)
 
 
 def test_a_batch_that_does_not_split_is_refused(teacher):

@@ -1,4 +1,4 @@
-"""Experts of steps: who serves which level, that each is a network of its own, and the file."""
+"""Experts: who serves which sample, that each is a network of its own, and the file."""
 
 import math
 
@@ -9,7 +9,7 @@ import torch
 from tdmlib.denoisers import Condition, FromV
 from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
-from tdmlib.models import ResidualMLP, StepExperts, load_denoiser, save_denoiser
+from tdmlib.models import CountExperts, ResidualMLP, StepExperts, load_denoiser, save_denoiser
 from tdmlib.schedules import cosine
 
 T, COUNTS = 20, (1, 2, 5)
@@ -46,6 +46,22 @@ def test_each_sample_meets_the_expert_of_its_step():
     assert first == len(experts.experts)
 
 
+def test_with_one_for_each_count_all_levels_meet_the_same():
+    experts, z, t = (
+        random(CountExperts(plain(), COUNTS)),
+        torch.randn(T + 1, 2),
+        torch.arange(T + 1),
+    )
+    for n, K in enumerate(COUNTS):
+        assert torch.allclose(
+            experts(z, t, Condition(None, K)), experts.experts[n](z, t), atol=1e-6
+        )
+    mixed = torch.tensor(COUNTS).repeat(7)
+    for n, row in enumerate(experts(z, t, Condition(None, mixed))):
+        alone = experts.experts[COUNTS.index(mixed[n])](z[n : n + 1], t[n : n + 1])
+        assert torch.allclose(row, alone[0], atol=1e-6)
+
+
 def test_counts_and_labels_may_differ_from_row_to_row():
     experts, z = several(), torch.randn(6, 2)
     t, K = torch.tensor([20, 20, 20, 4, 12, 11]), torch.tensor([1, 2, 5, 5, 5, 2])
@@ -73,8 +89,9 @@ def test_copies_start_as_the_network_and_are_told_the_rest():
     assert torch.allclose(told(z, t, cond), one(z, t), atol=1e-6)
 
 
-def test_the_file_brings_all_of_them_back(tmp_path):
-    one = FromV(several(), cosine(T)).eval()
+@pytest.mark.parametrize("make", [several, lambda: random(CountExperts(plain(), COUNTS))])
+def test_the_file_brings_all_of_them_back(tmp_path, make):
+    one = FromV(make(), cosine(T)).eval()
     other = load_denoiser(save_denoiser(tmp_path / "experts.safetensors", one))
     z, t = torch.randn(6, 2), torch.tensor([20, 20, 16, 5, 1, 0])
     cond = Condition(torch.tensor([0, 1, 2, 3, 1, 1]), torch.tensor([1, 2, 5, 5, 2, 1]))
@@ -144,7 +161,12 @@ def test_what_it_is_told_must_be_what_its_grids_know():
         (lambda: StepExperts(plain(counts=(1, 2)), GRIDS), "a ResidualMLP that is not told K"),
         (lambda: StepExperts(torch.nn.Linear(2, 2), GRIDS), "a ResidualMLP that is not told K"),
         (lambda: StepExperts(untold, GRIDS), "a ResidualMLP that is not told K"),
-        (lambda: untold.aware(counts=(1, 2)), r"counts = \(1, 2\), but the grids"),
+        (lambda: untold.aware(counts=(1, 2)), r"counts = \(1, 2\), but its experts"),
+        (lambda: CountExperts(plain(counts=(1, 2)), (1, 2)), "a ResidualMLP that is not told K"),
+        (lambda: CountExperts(plain(), ()), "name the step counts"),
+        (lambda: CountExperts(plain(), (1, 2)).aware(counts=(1, 4)), "but its experts"),
+        (lambda: CountExperts(plain(), (1, 2))(z, t), "told steps: name it"),
+        (lambda: CountExperts(plain(), (1, 2))(z, t, Condition(None, 3)), "K = 3: the network"),
         (lambda: untold(z, t), "tell it K"),
         (lambda: untold(z, t, Condition(None, 2)), "not told steps: leave steps out"),
         (lambda: several()(z, t), "told steps: name it"),
