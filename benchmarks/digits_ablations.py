@@ -1,9 +1,10 @@
 """The ablations record: short trainings on digits, by step count, guidance and single choices.
 
-    python benchmarks/digits_ablations.py [--work runs/digits_ablations] [--quick]
+    python benchmarks/digits_ablations.py [--work runs/digits_ablations] [--extend] [--quick]
 
 Trains and measures what is missing, so that an interrupted run goes on where it was; writes
-data/results/digits_ablations.json after every choice that all seeds have tried.
+data/results/digits_ablations.json after every choice that all seeds have tried. --extend carries
+over what the record holds already, of the same settings, and says so in it.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import yaml
+from kept import kept
 from lightning.pytorch import Trainer
 from tdm_mixtures import held_bytes
 
@@ -24,11 +25,13 @@ from tdmlib.distill.lit import ScoreDistillation
 from tdmlib.distill.tdm import TDM
 from tdmlib.metrics.report import digits_report
 from tdmlib.models import save_denoiser
-from tdmlib.records import write_record
-from tdmlib.resources import find
+from tdmlib.records import read_record, revisions, write_record
 
 SEEDS, SAMPLES = (0, 1, 2), 10_000
-CONFIG, EPOCHS = "digits_unify.yaml", 4
+EPOCHS = 4
+METHOD = dict(interval="separate", fake_target="denoised")
+TRAINING = dict(batch_size=128, updates_per_epoch=50, fake_updates=1, ema=0.99)
+RATES = dict(student_optimizer=4e-4, fake_optimizer=1e-3)
 TEACHER, GUIDANCE = "digits_teacher.safetensors", (1.0, 2.0)
 ASKED = ((4, 1.0, "dpm++"), *((K, GUIDANCE[1], "ddim") for K in (1, 2, 4, 8, 25, 100)))
 COUNTS = (1, 2, 4, 8)
@@ -58,19 +61,21 @@ CHOICES = {
     "guided1": {"steps": 1, "guidance": (1.0, 3.0)},
     "guided2": {"steps": 2, "guidance": (1.0, 3.0)},
     "guided_unify": UNIFY | {"guidance": (1.0, 3.0)},
-}  # of `TDM`, or of the training, that differ from the configuration
-OF_TRAINING = ("fake_updates",)
+    "unify_fakes": UNIFY | {"fake_by_count": True},
+}  # of `TDM`, or of the training, that differ from the above
+COMPARED = {"tdm4", "tdm1", "tdm2", "tdm8", "unify"}  # without them the record says nothing
+OF_TRAINING = ("fake_updates", "fake_by_count")
 
 
 def distil(seed: int, choices: dict, epochs: int, to: Path) -> dict:
     """Train a student, averaged and last in the folder `to`; what an update costs."""
-    told = yaml.safe_load(find("configs", CONFIG).read_text())["model"]["init_args"]
-    for name in ("student_optimizer", "fake_optimizer"):
-        told[name] = partial(torch.optim.AdamW, **told[name]["init_args"])
-    method = told["method"]["init_args"] | {"counts": None}
     changed = {k: v for k, v in choices.items() if k in OF_TRAINING}
-    told["method"] = partial(TDM, **method | {k: choices[k] for k in choices.keys() - changed})
-    run = ScoreDistillation(**told | changed | {"seed": seed})
+    method = METHOD | {k: choices[k] for k in choices.keys() - changed}
+    adamw = partial(torch.optim.AdamW, betas=(0.0, 0.99), weight_decay=0.0, fused=True)
+    optimizers = {name: partial(adamw, lr=rate) for name, rate in RATES.items()}
+    run = ScoreDistillation(
+        TEACHER, partial(TDM, **method), **TRAINING | optimizers | changed, seed=seed
+    )
     trainer = Trainer(
         max_epochs=epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
@@ -116,20 +121,20 @@ def teacher() -> dict:
     }
 
 
-def kept(path: Path, task, *arguments) -> dict:
-    """What was measured before and lies at `path`, or else is measured now."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found = task(*arguments)
-        path.write_text(json.dumps(found))
-        short = {k: round(v["frechet_all"], 3) for k, v in found.items() if "frechet_all" in v}
-        print(path.parent.name, short, flush=True)
-    return json.loads(path.read_text())
+def carried(config: dict) -> dict:
+    """Rows of the present record that were trained and measured with the same settings."""
+    record, now = read_record("digits_ablations"), json.loads(json.dumps(config))
+    before, numbers = record["config"], record["numbers"]
+    if any(before.get(key) != now[key] for key in now.keys() - {"choices"}):
+        return {}
+    same = [k for k, v in now["choices"].items() if before["choices"].get(k) == v]
+    return {label: numbers[label] for label in [*same, "teacher"] if label in numbers}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/digits_ablations"))
+    parser.add_argument("--extend", action="store_true", help="keep what the record holds")
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -138,19 +143,30 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="lightning")
     quick = arguments.quick
     work = arguments.work / "quick" if quick else arguments.work
-    config = dict(file=CONFIG, samples=SAMPLES, guidance=GUIDANCE, epochs=EPOCHS, choices=CHOICES)
-    numbers = {}
+    config = dict(
+        teacher=TEACHER, method=METHOD, training=TRAINING, rates=RATES, samples=SAMPLES,
+        guidance=GUIDANCE, epochs=EPOCHS, choices=CHOICES,
+    )  # fmt: skip
+    numbers = carried(config) if arguments.extend else {}
+    earlier = revisions("digits_ablations", list(numbers)) if numbers else None
+    how = {k: v for k, v in config.items() if k != "choices"}
     for label, choices in CHOICES.items():
+        if label in numbers:
+            continue
         epochs = 1 if quick else EPOCHS * len(choices.get("counts", [0]))
-        folders = [work / f"{label}_{epochs}epochs_seed{seed}" for seed in SEEDS]
-        numbers[label] = [
-            kept(to / "found.json", measure, seed, choices, epochs, to)
-            for seed, to in zip(SEEDS, folders, strict=True)
-        ]
+        numbers[label] = []
+        for seed in SEEDS:
+            to = work / f"{label}_{epochs}epochs_seed{seed}"
+            found = kept(to / "found.json", how, measure, seed, choices, epochs, to)
+            numbers[label].append(found)
+            short = {k: round(v["frechet_all"], 3) for k, v in found.items() if "frechet_all" in v}
+            print(to.name, short, flush=True)
         if label == "guided":
-            numbers["teacher"] = kept(work / "teacher/found.json", teacher)
-        if not quick and label not in list(CHOICES)[:4]:
-            write_record("digits_ablations", numbers, config=config, seeds=list(SEEDS))
+            numbers["teacher"] = kept(work / "teacher/found.json", [how, ASKED], teacher)
+        if not quick and COMPARED <= numbers.keys():
+            write_record(
+                "digits_ablations", numbers, config=config, seeds=list(SEEDS), earlier=earlier
+            )
 
 
 if __name__ == "__main__":

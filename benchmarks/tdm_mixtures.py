@@ -21,12 +21,12 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+from kept import kept
 
 from tdmlib.denoisers import MixtureDenoiser
 from tdmlib.distill.even import EvenTDM
 from tdmlib.distill.exact import mixture_distillation, mixture_start, train
 from tdmlib.distill.tdm import TDM
-from tdmlib.files import write_whole
 from tdmlib.metrics.modes import mode_recovery
 from tdmlib.metrics.quasi import quasi_noise, quasi_sample
 from tdmlib.metrics.swd import sliced_wasserstein
@@ -188,15 +188,10 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
     return found
 
 
-def kept(work: Path, key: str, measure, *arguments):
-    """What was measured before in the same way, or else is measured now."""
+def told(work: Path, key: str, measure, *arguments):
+    """What is `kept` of a measurement, and a line on it."""
     how = [T, SAMPLES, PROJECTIONS, TEACHER_STEPS, BEST, BASE, SETTINGS]
-    path, asked = work / f"{key}.json", json.dumps([how, arguments])
-    before = json.loads(path.read_text()) if path.exists() else {}
-    if before.get("asked") == asked:
-        return before["found"]
-    found = measure(*arguments)
-    write_whole(path, json.dumps({"asked": asked, "found": found}).encode())
+    found = kept(work / f"{key}.json", how, measure, *arguments)
     short = {k: round(v["swd"], 4) for k, v in found.items() if isinstance(v, dict)}
     print(key, short, flush=True)
     return found
@@ -246,7 +241,7 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes) as pool:  # one thread each
 
         def ask(key, *task):
-            return pool.submit(kept, work, key, *task)
+            return pool.submit(told, work, key, *task)
 
         def students(label, choices, name):
             return [ask(f"{name}_{label}_seed{seed}", student, name, seed, choices, quick)
