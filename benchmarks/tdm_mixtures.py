@@ -44,11 +44,10 @@ SETTINGS = dict(
 )  # fmt: skip
 BEST = {"experts": True, "shift": 1.5, "spacing": 1.7, "fake_updates": 2}
 FAR = {"samples": 2**15}  # enough for students fifteen times as far as the floor of so many
-STUDENTS = {  # 1024 samples for each step of each count; of "unify_shared" 2048 for each count
+STUDENTS = {  # 1024 samples for each step; of "unify_shared" 2048 for each count
     "tdm4": BEST | {"steps": 4},
     "tdm2": BEST | {"steps": 2, "batch_size": 2048},
     "tdm1": BEST | {"steps": 1, "batch_size": 1024},
-    "unify": BEST | {"counts": (1, 2, 4), "shares": (1, 2, 4), "batch_size": 7168},
     "tdm4_shared": FAR | {"steps": 4},
     "tdm2_shared": {"steps": 2, "batch_size": 2048},
     "tdm1_shared": FAR | {"steps": 1, "batch_size": 1024},
