@@ -24,7 +24,7 @@ from tdmlib.models.residual_mlp import (
 
 
 class _Experts(nn.Module):
-    """What all have in common; `expert` names the one that serves a sample."""
+    """What all have in common; each kind has a method `expert` that names who serves a sample."""
 
     sizes: list[int]  # the step counts that it can be told
     counts: list[int] | None  # those that it is told
@@ -56,9 +56,6 @@ class _Experts(nn.Module):
         if counts is not None and list(check_counts(counts)) != self.sizes:
             raise InputError(f"counts = {as_tuple(counts)}, but its experts are for {self.sizes}")
         return None if counts is None else list(self.sizes)
-
-    def expert(self, t: Tensor, steps=None) -> Tensor:
-        raise NotImplementedError
 
     def forward(self, z: Tensor, t: Tensor, cond=None) -> Tensor:
         """As `ResidualMLP.forward`: z (B, *shape), t (B,), of the shape of z; raises as there.
