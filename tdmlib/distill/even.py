@@ -44,7 +44,7 @@ class EvenTDM(TDM):
         """
         batch, (d,) = check_number("batch", batch, 0, whole=True), _flat(shape)
         noise = torch.special.ndtri(_sobol(batch, d, generator))
-        step, K = self.steps_and_counts(torch.arange(batch, device=generator.device), generator)
+        step, K = self.assign(torch.arange(batch, device=generator.device), generator)
         runs = (K * len(self.grid) + step).argsort(stable=True)
         return Start(noise, step[runs], K[runs])
 

@@ -100,7 +100,7 @@ class FewSteps:
                     f"steps = {self.steps} beside counts = {self.counts}: name one of them"
                 )
         if self.shares is not None:
-            settle("shares", check_shares(self.shares, self.counts))
+            settle("shares", _check_shares(self.shares, self.counts))
         steps = self.counts[-1] if self.counts else 4 if self.steps is None else self.steps
         steps = steps.tolist() if hasattr(steps, "tolist") else steps
         settle("steps", tuple(steps) if isinstance(steps, list) else steps)
@@ -148,7 +148,7 @@ class FewSteps:
 
         noise = torch.randn(batch, *shape, generator=generator, device=device)
         place = torch.randperm(batch, generator=generator, device=device)
-        step, K = self.steps_and_counts(place, generator)
+        step, K = self.assign(place, generator)
         landing = uniform() if self.landing == "random" else None
         guidance = None
         if self.guidance is not None:
@@ -156,10 +156,11 @@ class FewSteps:
             guidance = low + (high - low) * uniform()
         return Start(noise, step, K, landing, guidance)
 
-    def steps_and_counts(self, place: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def assign(self, place: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Step k and count K, (B,) each, of a batch whose samples stand at `place` in a line.
 
-        The counts take turns, spread by their shares, and at each turn a count takes its next step.
+        The counts take turns, spread by their shares; at each turn a count takes its next
+        step.
         """
         shares = self.shares or (1,) * len(self.sizes)
         turns = sorted(
@@ -270,7 +271,7 @@ class FewSteps:
         return sample(student, noise, levels, self.schedule, told.bare(), self.solver)
 
 
-def check_shares(shares, counts: tuple[int, ...] | None) -> tuple[int, ...]:
+def _check_shares(shares, counts: tuple[int, ...] | None) -> tuple[int, ...]:
     """How often each of `counts` is drawn, whole numbers in lowest terms; or InputError."""
     if counts is None:
         raise InputError(f"shares = {shares}: of which counts? name them, as in counts = (1, 2, 4)")
