@@ -39,8 +39,8 @@ class EvenTDM(TDM):
     def start(self, batch: int, shape, generator: torch.Generator) -> Start:
         """Noise (batch, d), and K and steps k in runs, in the proportions of `TDM.start`.
 
-        Raises InputError for a batch that is no whole number ≥ 0, or unless `shape` is (d,),
-        1 ≤ d ≤ 100.
+        Raises InputError for a batch that is no whole number ≥ 0, or a `shape` other than
+        (d,), 1 ≤ d ≤ 100.
         """
         batch, (d,) = check_number("batch", batch, 0, whole=True), _flat(shape)
         noise = torch.special.ndtri(_sobol(batch, d, generator))
