@@ -11,26 +11,22 @@ from torch import Tensor, nn
 from tdmlib.denoisers import Condition
 from tdmlib.errors import InputError, check_number, check_positive, check_shapes
 
-# Entries of a label's embedding are of the size of one; those of K start at zero and move by a
-# learning rate an update. Without this factor K = 1 lags for thousands of updates.
-REACH = 16.0
-
 
 class _Block(nn.Module):
     """h + W₂ SiLU(W₁ FiLM(LayerNorm(h))); starts as the identity."""
 
-    def __init__(self, width: int, embedding: int, dropout: float):
+    def __init__(self, width: int, modulation: int, dropout: float):
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.film = nn.Linear(embedding, 2 * width)
+        self.film = nn.Linear(modulation, 2 * width)
         self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         for layer in (self.film, self.outer):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.film(embedding).chunk(2, dim=1)
+    def forward(self, h: Tensor, modulation: Tensor) -> Tensor:
+        scale, shift = self.film(modulation).chunk(2, dim=1)
         inner = self.inner(self.norm(h) * (1 + scale) + shift)
         return h + self.outer(self.dropout(F.silu(inner)))
 
@@ -44,7 +40,8 @@ class ResidualMLP(nn.Module):
     T : the noisiest level; times are embedded as angles πt/2T.
     classes : number of labels; cond = None or the label `classes` is the empty condition.
     width, blocks, embedding, dropout : size and regularisation.
-    counts : the step counts that it is told by `Condition.steps`, if any.
+    counts : the step counts that it is told by `Condition.steps`, if any. Each has weights of its
+        own where the embedding scales and shifts the blocks (FiLM; Perez et al., 2018).
     guidance : the lowest and highest guidance that it is told by `Condition.guidance`, if any.
     origin : whether it is told by `Condition.origin` from which level z was diffused.
     fourier, bandwidth : it sees, beside z, sines and cosines of `fourier` random combinations of
@@ -97,9 +94,6 @@ class ResidualMLP(nn.Module):
             nn.Linear(2 * len(frequencies), embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
         self.embed_label = nn.Embedding(classes + 1, embedding)
-        if counts:
-            self.embed_steps = nn.Embedding(len(counts), embedding)
-            nn.init.zeros_(self.embed_steps.weight)
         if guidance:
             self.embed_guidance = nn.Linear(2 * len(frequencies), embedding, bias=False)
             nn.init.zeros_(self.embed_guidance.weight)
@@ -109,7 +103,8 @@ class ResidualMLP(nn.Module):
         if fourier:
             self.register_buffer("combinations", bandwidth * torch.randn(size, fourier))
         self.first = nn.Linear(size + 2 * fourier, width)
-        self.blocks = nn.ModuleList(_Block(width, embedding, dropout) for _ in range(blocks))
+        told = embedding * len(counts or [0])
+        self.blocks = nn.ModuleList(_Block(width, told, dropout) for _ in range(blocks))
         self.norm, self.last = nn.LayerNorm(width), nn.Linear(width, size)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -129,7 +124,11 @@ class ResidualMLP(nn.Module):
                     f"the network is told {name} = {self.config[name]} already: for others, start "
                     f"from one that is not told {name}"
                 )
-        copy.load_state_dict(self.state_dict(), strict=False)
+        weights = self.state_dict()
+        if copy.counts and not self.counts:  # each K starts with what served all
+            for name in (n for n in weights if n.endswith("film.weight")):
+                weights[name] = weights[name].repeat(1, len(copy.counts))
+        copy.load_state_dict(weights, strict=False)
         return copy.to(self.last.weight).train(self.training)
 
     def waves(self, angle: Tensor) -> Tensor:
@@ -138,13 +137,10 @@ class ResidualMLP(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
     def embed(self, t: Tensor, cond) -> Tensor:
-        """The level and all that the network is told, (B, embedding)."""
+        """The level and all that the network is told but K, (B, embedding)."""
         cond = Condition.of(cond)
         embedding = self.embed_time(self.waves(t * (math.pi / 2 / self.T)))
         embedding = embedding + self.embed_label(self.labels(cond.label, t))
-        if is_told("steps", cond.steps, self.counts):
-            which = place(each("steps", cond.steps, t), self.counts)
-            embedding = embedding + REACH * self.embed_steps(which)
         if is_told("guidance", cond.guidance, self.guidance):
             low, high = self.guidance
             w = each("guidance", cond.guidance, t, self.frequencies.dtype)
@@ -156,6 +152,19 @@ class ResidualMLP(nn.Module):
             level = levels("origin", cond.origin, t, self.T)
             embedding = embedding + self.embed_origin(self.waves(level * (math.pi / 2 / self.T)))
         return embedding
+
+    def modulation(self, t: Tensor, cond) -> Tensor:
+        """What scales and shifts the blocks: the embedding, and zeros for all K but its own.
+
+        Shape (B, embedding · number of `counts`), or (B, embedding) without.
+        """
+        steps = Condition.of(cond).steps
+        told = is_told("steps", steps, self.counts)
+        embedding = F.silu(self.embed(t, cond))
+        if not told:
+            return embedding
+        mine = F.one_hot(place(each("steps", steps, t), self.counts), len(self.counts))
+        return (mine.to(embedding)[:, :, None] * embedding[:, None]).flatten(1)
 
     def labels(self, label, t: Tensor) -> Tensor:
         """Labels (B,), those of the empty condition for None; raises InputError as `forward`."""
@@ -176,7 +185,7 @@ class ResidualMLP(nn.Module):
         which only a wait for it would show.
         """
         check_samples(z, self.shape)
-        embedding = F.silu(self.embed(levels("t", t, z, self.T), cond))
+        modulation = self.modulation(levels("t", t, z, self.T), cond)
         h = z.flatten(1)
         if self.config["fourier"]:
             with torch.autocast(h.device.type, enabled=False):  # half precision loses angles
@@ -184,7 +193,7 @@ class ResidualMLP(nn.Module):
             h = torch.cat([h, angle.sin(), angle.cos()], dim=1)
         h = self.first(h)
         for block in self.blocks:
-            h = block(h, embedding)
+            h = block(h, modulation)
         return self.last(self.norm(h)).reshape(z.shape)
 
 
