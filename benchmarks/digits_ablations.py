@@ -1,14 +1,14 @@
 """The ablations record: short trainings on digits, by step count, guidance and single choices.
 
-    python benchmarks/digits_ablations.py [--work runs/digits_ablations] [--extend] [--quick]
+    python benchmarks/digits_ablations.py [--work runs/digits_ablations] [--extend [LABEL …]]
+        [--quick]
 
 Trains and measures what is missing, so that an interrupted run goes on where it was; writes
 data/results/digits_ablations.json after every choice that all seeds have tried. --extend carries
-over what the record holds already, of the same settings, and says so in it.
+over what the record holds already, of the same settings, but for rows named after it, and says so.
 """
 
 import argparse
-import json
 import logging
 import time
 import warnings
@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from kept import kept
+from kept import carried, kept
 from lightning.pytorch import Trainer
 from tdm_mixtures import held_bytes
 
@@ -25,7 +25,7 @@ from tdmlib.distill.lit import ScoreDistillation
 from tdmlib.distill.tdm import TDM
 from tdmlib.metrics.report import digits_report
 from tdmlib.models import save_denoiser
-from tdmlib.records import read_record, revisions, write_record
+from tdmlib.records import write_record
 
 SEEDS, SAMPLES = (0, 1, 2), 10_000
 EPOCHS = 4
@@ -121,20 +121,17 @@ def teacher() -> dict:
     }
 
 
-def carried(config: dict) -> dict:
-    """Rows of the present record that were trained and measured with the same settings."""
-    record, now = read_record("digits_ablations"), json.loads(json.dumps(config))
-    before, numbers = record["config"], record["numbers"]
-    if any(before.get(key) != now[key] for key in now.keys() - {"choices"}):
-        return {}
-    same = [k for k, v in now["choices"].items() if before["choices"].get(k) == v]
-    return {label: numbers[label] for label in [*same, "teacher"] if label in numbers}
+def made(config: dict) -> dict:
+    """What went into each row of a record of this configuration."""
+    common = {k: v for k, v in config.items() if k != "choices"}
+    return {("teacher",): common} | {(k,): [common, v] for k, v in config["choices"].items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/digits_ablations"))
-    parser.add_argument("--extend", action="store_true", help="keep what the record holds")
+    parser.add_argument("--extend", nargs="*", metavar="LABEL",
+                        help="keep what the record holds, but for these rows")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -147,8 +144,10 @@ def main() -> None:
         teacher=TEACHER, method=METHOD, training=TRAINING, rates=RATES, samples=SAMPLES,
         guidance=GUIDANCE, epochs=EPOCHS, choices=CHOICES,
     )  # fmt: skip
-    numbers = carried(config) if arguments.extend else {}
-    earlier = revisions("digits_ablations", list(numbers)) if numbers else None
+    old, earlier = {}, None
+    if arguments.extend is not None:
+        old, earlier = carried("digits_ablations", config, made, arguments.extend)
+    numbers = {label: found for (label,), found in old.items()}
     how = {k: v for k, v in config.items() if k != "choices"}
     for label, choices in CHOICES.items():
         if label in numbers:

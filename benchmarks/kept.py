@@ -1,10 +1,14 @@
-"""Measurements that an interrupted benchmark does not make twice."""
+"""Measurements that a benchmark does not make twice: when interrupted, and when extended."""
 
 import json
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 from tdmlib.files import write_whole
+from tdmlib.records import read_record, revisions
+
+Row = tuple[str, ...]  # the keys that lead to it in a record's numbers
 
 
 def kept(path: Path, how, measure: Callable, *arguments):
@@ -21,3 +25,18 @@ def kept(path: Path, how, measure: Callable, *arguments):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(before).encode())
     return before["found"]
+
+
+def carried(name: str, config: dict, made: Callable[[dict], dict[Row, object]], anew: list[str]):
+    """Rows that the record `name` holds of the same settings, and which revision measured them.
+
+    `made` gives, of a configuration, all that goes into each row; those of a label in `anew` stay
+    behind. The second is None without rows.
+    """
+    record = read_record(name)
+    before, now = made(record["config"]), made(json.loads(json.dumps(config)))  # tuples are lists
+    rows = {}
+    for row in (r for r in now if before.get(r) == now[r] and r[-1] not in anew):
+        if found := reduce(lambda part, key: part.get(key, {}), row, record["numbers"]):
+            rows[row] = found
+    return rows, revisions(name, [" ".join(row) for row in rows]) if rows else None

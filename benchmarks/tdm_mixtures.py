@@ -1,16 +1,16 @@
 """The TDM record on mixtures whose score is known: the teacher, students, and one choice at a time.
 
-    python benchmarks/tdm_mixtures.py [--work runs/tdm_mixtures] [--main] [--extend]
+    python benchmarks/tdm_mixtures.py [--work runs/tdm_mixtures] [--main] [--extend [LABEL …]]
         [--processes 2] [--quick]
 
 Trains what is missing or was trained with other settings, so that an interrupted run goes on where
 it was; writes data/results/tdm_mixtures.json, after the main table (--main stops there) and after
 every choice. Single choices are changed in a shorter training of half the batch. --extend carries
-over the students that the record holds already, of the same settings, and says so in it.
+over the students that the record holds already, of the same settings, but for the labels named
+after it, and says so.
 """
 
 import argparse
-import json
 import logging
 import time
 import warnings
@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from kept import kept
+from kept import carried, kept
 
 from tdmlib.denoisers import MixtureDenoiser
 from tdmlib.distill.even import EvenTDM
@@ -31,7 +31,7 @@ from tdmlib.metrics.modes import mode_recovery
 from tdmlib.metrics.quasi import quasi_noise, quasi_sample
 from tdmlib.metrics.swd import sliced_wasserstein
 from tdmlib.nonlinear import planar_mixtures
-from tdmlib.records import read_record, revisions, write_record
+from tdmlib.records import write_record
 from tdmlib.sampling import ddim_step, sample, time_grid
 from tdmlib.schedules import cosine
 
@@ -198,23 +198,15 @@ def told(work: Path, key: str, measure, *arguments):
     return found
 
 
-def carried(config: dict) -> dict[tuple[str, str], list]:
-    """Rows by (mixture, label) of the present record that were trained with the same settings."""
-    record = read_record("tdm_mixtures")
-    before, now = record["config"], json.loads(json.dumps(config))
-    if any(before.get(key) != now[key] for key in now.keys() - {"samples", "students", "choices"}):
-        return {}
-
-    def settings(config, table, label):
-        short = config["short"] if table == "choices" else {}
-        return {"samples": config["samples"]} | short | config[table].get(label, {"none": label})
-
+def made(config: dict) -> dict[tuple[str, str], list]:
+    """What went into each row, (mixture, label), of a record of this configuration."""
+    tables = {"students": (list(planar_mixtures()), {}),
+              "choices": ([config["ablated"]], config["short"])}  # fmt: skip
+    common = {k: v for k, v in config.items() if k not in ("samples", *tables)}
     return {
-        (name, label): rows[label]
-        for name, rows in record["numbers"].items()
-        for table in ("students", "choices")
-        for label in now[table]
-        if label in rows and settings(before, table, label) == settings(now, table, label)
+        (name, label): [common, {"samples": config["samples"]} | short | choices]
+        for table, (names, short) in tables.items()
+        for name, (label, choices) in product(names, config[table].items())
     }
 
 
@@ -222,7 +214,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("runs/tdm_mixtures"))
     parser.add_argument("--main", action="store_true", help="the main table alone")
-    parser.add_argument("--extend", action="store_true", help="keep what the record holds")
+    parser.add_argument("--extend", nargs="*", metavar="LABEL",
+                        help="keep what the record holds, but for these rows")  # fmt: skip
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes no record")
     arguments = parser.parse_args()
@@ -235,10 +228,9 @@ def main() -> None:
         T=T, samples=SAMPLES, projections=PROJECTIONS, base=BASE, settings=SETTINGS,
         students=STUDENTS, choices=CHOICES, ablated=ABLATED, short=SHORT,
     )  # fmt: skip
-    old = carried(config) if arguments.extend else {}
-    measured = (
-        revisions("tdm_mixtures", [f"{name} {label}" for name, label in old]) if old else None
-    )
+    old, measured = {}, None
+    if arguments.extend is not None:
+        old, measured = carried("tdm_mixtures", config, made, arguments.extend)
     with ProcessPoolExecutor(arguments.processes) as pool:  # one thread each
 
         def ask(key, *task):
