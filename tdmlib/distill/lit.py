@@ -42,7 +42,8 @@ class ScoreDistillation(RepeatableTraining):
     updates_per_epoch : an epoch is this many updates; checkpoints and curves count epochs.
     fake_updates : updates of the fake score after each of the student.
     fake_by_count : a fake score for each of the method's `counts`, in place of one that is told K:
-        what it knows of one count then does not suffer from the others. The student is one network.
+        what it knows of one count then does not suffer from the others. That takes the memory of as
+        many networks and optimizers. The student is one network.
     guidance : classifier-free guidance of the teacher.
     ema : decay of the averaged student, which is the one that is saved.
     warmup, last_rate : as in `warm_cosine`, for both networks.
@@ -86,6 +87,8 @@ class ScoreDistillation(RepeatableTraining):
         self.updates_per_epoch = check_number("updates_per_epoch", updates_per_epoch, 1, whole=True)
         self.fake_updates = check_number("fake_updates", fake_updates, 1, whole=True)
         self.clip = clip if clip is None else check_positive("clip", clip)
+        if not isinstance(fake_by_count, bool):
+            raise InputError(f"fake_by_count = {fake_by_count!r:.40}: must be true or false")
         self.automatic_optimization = False
         self.method = method(original.schedule)
         if hasattr(original.network, "check_method"):

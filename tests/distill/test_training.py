@@ -140,6 +140,8 @@ def test_a_fake_score_for_each_count_learns_from_its_samples_alone(teacher):
         module(teacher, fake_by_count=True)
     with pytest.raises(InputError, match="the fake score is told no K"):
         module(teacher, choices={"counts": (1, 2), "steps_aware": "student"}, fake_by_count=True)
+    with pytest.raises(InputError, match="fake_by_count = 'no': must be true or false"):
+        module(teacher, choices={"counts": (1, 2)}, fake_by_count="no")
 
 
 def test_a_batch_that_does_not_split_is_refused(teacher):
