@@ -44,20 +44,19 @@ SETTINGS = dict(
 )  # fmt: skip
 BEST = {"experts": True, "shift": 1.5, "spacing": 1.7, "fake_updates": 2}
 FAR = {"samples": 2**15}  # enough for students fifteen times as far as the floor of so many
-TOLD = {"counts": (1, 2, 4)}  # one student of several step counts
-STUDENTS = {  # 1024 samples for each step; of "unify_shared" 2048 for each count
+UNIFY = {"counts": (1, 2, 4)}
+STUDENTS = {  # 1024 samples for each step
     "tdm4": BEST | {"steps": 4},
     "tdm2": BEST | {"steps": 2, "batch_size": 2048},
     "tdm1": BEST | {"steps": 1, "batch_size": 1024},
+    "unify": BEST | UNIFY | {"shares": (1, 2, 4), "batch_size": 7168},
     "tdm4_shared": FAR | {"steps": 4},
     "tdm2_shared": {"steps": 2, "batch_size": 2048},
     "tdm1_shared": FAR | {"steps": 1, "batch_size": 1024},
-    "unify_shared": FAR | TOLD | {"batch_size": 6144},
-    "unify": BEST | TOLD | {"shares": (1, 2, 4), "batch_size": 7168, "updates_per_epoch": 1500},
 }
 ABLATED = "uneven"  # on this mixture one choice at a time is changed, in a shorter training
 SHORT = FAR | {"steps": 4, "updates_per_epoch": 200, "batch_size": 2048}
-TOGETHER = TOLD | {"steps": None, "batch_size": 3072, "weight": "none"}
+TOGETHER = UNIFY | {"steps": None, "batch_size": 3072, "weight": "none"}
 DENOISED = {"fake_target": "denoised", "weight": "none"}
 CHOICES = {  # choices of `TDM`, or settings of the training, that differ from those of "short";
     # where the fake score is not told whose points it sees, the weight may not depend on it
