@@ -136,8 +136,9 @@ def test_unify_is_trained_as_students_of_its_counts():
     assert settings[0]["fake_by_count"]
 
 
-def test_after_a_long_training_unify_loses_a_fifth_at_eight_steps():
-    ratio = {K: frechet("unify", K).mean() / frechet("students", K).mean() for K in (1, 2, 4, 8)}
-    assert max(ratio[K] for K in (1, 2, 4)) < 1.1 < ratio[8] < 1.25
-    for K in (2, 4):
-        assert frechet("unify", K).max() < frechet("students", K).min()
+@pytest.mark.parametrize("K", [1, 2, 4, 8])
+def test_after_a_long_training_too_unify_loses_at_most_a_tenth(K):
+    """In the mean over the seeds; at two steps and four every seed is better."""
+    own, one = frechet("students", K), frechet("unify", K)
+    assert one.mean() < 1.1 * own.mean()
+    assert K in (1, 8) or one.max() < own.min()
