@@ -35,7 +35,8 @@ RATES = dict(student_optimizer=4e-4, fake_optimizer=1e-3)
 TEACHER, GUIDANCE = "digits_teacher.safetensors", (1.0, 2.0)
 ASKED = ((4, 1.0, "dpm++"), *((K, GUIDANCE[1], "ddim") for K in (1, 2, 4, 8, 25, 100)))
 COUNTS = (1, 2, 4, 8)
-UNIFY = {"counts": COUNTS}  # trained for as many samples of each K
+TOLD = {"counts": COUNTS}  # trained for as many samples of each K
+UNIFY = TOLD | {"fake_by_count": True}
 CHOICES = {
     "tdm4": {},
     "tdm1": {"steps": 1},
@@ -48,7 +49,7 @@ CHOICES = {
     "dpm++": {"solver": "dpm++"},
     "fake2": {"fake_updates": 2},
     "fisher": {"divergence": "fisher"},
-    "unify_neither": UNIFY | {"steps_aware": "neither"},
+    "unify_neither": TOLD | {"steps_aware": "neither"},
     "guided": {"guidance": (1.0, 3.0)},
     "script": {"weight": "script"},
     "full": {"interval": "full"},
@@ -57,13 +58,13 @@ CHOICES = {
     "transition": {"fake_target": "transition"},
     "fake5": {"fake_updates": 5},
     "unify_full": UNIFY | {"interval": "full"},
-    "unify_student": UNIFY | {"steps_aware": "student"},
+    "unify_student": TOLD | {"steps_aware": "student"},
     "guided1": {"steps": 1, "guidance": (1.0, 3.0)},
     "guided2": {"steps": 2, "guidance": (1.0, 3.0)},
     "guided_unify": UNIFY | {"guidance": (1.0, 3.0)},
-    "unify_fakes": UNIFY | {"fake_by_count": True},
+    "unify_one_fake": TOLD,
 }  # of `TDM`, or of the training, that differ from the above
-COMPARED = {"tdm4", "tdm1", "tdm2", "tdm8", "unify"}  # without them the record says nothing
+COMPARED = {"teacher", "tdm4", "tdm1", "tdm2", "tdm8", "unify"}  # the least that a record holds
 OF_TRAINING = ("fake_updates", "fake_by_count")
 
 
@@ -123,8 +124,9 @@ def teacher() -> dict:
 
 def made(config: dict) -> dict:
     """What went into each row of a record of this configuration."""
-    common = {k: v for k, v in config.items() if k != "choices"}
-    return {("teacher",): common} | {(k,): [common, v] for k, v in config["choices"].items()}
+    common = {k: v for k, v in config.items() if k not in ("choices", "asked")}
+    rows = {(label,): [common, choices] for label, choices in config["choices"].items()}
+    return {("teacher",): [common, config.get("asked")]} | rows
 
 
 def main() -> None:
@@ -142,13 +144,15 @@ def main() -> None:
     work = arguments.work / "quick" if quick else arguments.work
     config = dict(
         teacher=TEACHER, method=METHOD, training=TRAINING, rates=RATES, samples=SAMPLES,
-        guidance=GUIDANCE, epochs=EPOCHS, choices=CHOICES,
+        guidance=GUIDANCE, epochs=EPOCHS, choices=CHOICES, asked=ASKED,
     )  # fmt: skip
     old, earlier = {}, None
     if arguments.extend is not None:
         old, earlier = carried("digits_ablations", config, made, arguments.extend)
     numbers = {label: found for (label,), found in old.items()}
-    how = {k: v for k, v in config.items() if k != "choices"}
+    how = {k: v for k, v in config.items() if k not in ("choices", "asked")}
+    if "teacher" not in numbers:
+        numbers["teacher"] = kept(work / "teacher/found.json", [how, ASKED], teacher)
     for label, choices in CHOICES.items():
         if label in numbers:
             continue
@@ -160,8 +164,6 @@ def main() -> None:
             numbers[label].append(found)
             short = {k: round(v["frechet_all"], 3) for k, v in found.items() if "frechet_all" in v}
             print(to.name, short, flush=True)
-        if label == "guided":
-            numbers["teacher"] = kept(work / "teacher/found.json", [how, ASKED], teacher)
         if not quick and COMPARED <= numbers.keys():
             write_record(
                 "digits_ablations", numbers, config=config, seeds=list(SEEDS), earlier=earlier

@@ -4,6 +4,7 @@ import json
 import os
 import zlib
 from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple, Self, get_args
 from zipfile import BadZipFile
@@ -43,7 +44,7 @@ class Training(NamedTuple):
 
     @classmethod
     def of(cls, model: str) -> Self:
-        """What the network was made for, and else the notes; of these what makes no sense is left.
+        """What the network was made for, and else the notes, but for what in them makes no sense.
 
         Raises InputError as `load_denoiser` for a file that is missing or not one of ours.
         """
@@ -93,12 +94,15 @@ def generate(
     check_number("seed", seed, 0, 2**63 - 1, whole=True)
     denoiser, training = load_denoiser(find("data", model)), Training.of(model)
     network = denoiser.network
-    levels = steps if isinstance(steps, list | tuple) else training.grids.get(steps, steps)
+    counted = isinstance(steps, Integral)
+    levels = training.grids.get(steps, steps) if counted else steps
     solver = training.solver if solver is None else solver
     grid = list(time_grid(levels, network.T))
     if getattr(network, "grids", None) and grid not in network.grids:
-        learnt = ", ".join(map(str, network.sizes))
-        raise InputError(f"K = {steps}: the student has networks for K = {learnt}")
+        asked, learnt = f"levels {grid}", " and ".join(map(str, network.grids))
+        if counted:
+            asked, learnt = f"K = {steps}", "K = " + ", ".join(map(str, network.sizes))
+        raise InputError(f"{asked}: the student has networks for {learnt}")
     targets = parse_labels(labels, count, network.classes)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, *network.shape, generator=generator)

@@ -51,11 +51,11 @@ class EvenTDM(TDM):
     def renoise(self, batch: int, shape, generator: torch.Generator) -> Renoise:
         """Levels and noise (batch, d), from other points than `start`; raises as there."""
         batch, (d,) = check_number("batch", batch, 0, whole=True), _flat(shape)
-        points = _sobol(batch, 2 * d + 1, generator)
+        points = _sobol(batch, 2 * d + 1, generator)  # those of `start` took the first d columns
         return Renoise(u=points[:, d], noise=torch.special.ndtri(points[:, d + 1 :]))
 
 
 def _flat(shape: tuple[int, ...]) -> tuple[int]:
-    if not isinstance(shape, tuple | list) or len(shape) != 1 or shape[0] not in range(1, 101):
+    if not isinstance(shape, tuple | list) or len(shape) != 1:
         raise InputError(f"samples of shape {shape}: EvenTDM is for (d,), 1 ≤ d ≤ 100; take TDM")
-    return shape
+    return (check_number("d, of samples of shape (d,),", shape[0], 1, 100, whole=True),)

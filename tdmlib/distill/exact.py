@@ -24,8 +24,8 @@ def mixture_start(
 
     Without its `fourier` features a student of close modes does not learn to tell them
     apart; their `bandwidth` suits modes about one apart. Sizes are as in `ResidualMLP`.
-    With `grids`, as `FewSteps.grids`, each of their steps has a network of its own
-    (`StepExperts`).
+    With `grids`, as `FewSteps.grids` where they end at T, each of their steps has a
+    network of its own (`StepExperts`).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

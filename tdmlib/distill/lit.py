@@ -47,7 +47,8 @@ class ScoreDistillation(RepeatableTraining):
     guidance : classifier-free guidance of the teacher.
     ema : decay of the averaged student, which is the one that is saved.
     warmup, last_rate : as in `warm_cosine`, for both networks.
-    clip : gradient norm bound for both networks; None leaves gradients alone.
+    clip : bound on the gradient's norm, of student and fake score each as a whole, experts and all;
+        None leaves gradients alone.
     seed : of every random number.
     start : weights file or `denoisers` wrapper of a network of which student and fake score start
         as copies; by default the teacher.

@@ -93,7 +93,8 @@ class FewSteps:
         if self.counts is not None:
             given = as_tuple(self.counts)
             settle("counts", check_counts(given))
-            if self.shares is not None and given != self.counts:
+            ordered = tuple(given) if isinstance(given, range) else given
+            if self.shares is not None and ordered != self.counts:
                 raise InputError(f"counts = {given} beside shares: name each once, in rising order")
             if self.steps not in (None, self.counts[-1]):
                 raise InputError(
@@ -137,8 +138,8 @@ class FewSteps:
     def start(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Start:
         """Draw noise (batch, *shape), K by `shares` and steps k of each K equally often.
 
-        A batch that is too small to hold them so does on the average. Raises InputError for a batch
-        that is no whole number ≥ 0.
+        A batch that cannot hold them so comes near, and does on the average. Raises InputError for
+        a batch that is no whole number ≥ 0.
         """
         batch = check_number("batch", batch, 0, whole=True)
         device = generator.device

@@ -65,7 +65,8 @@ class _Experts(nn.Module):
         check_samples(z, self.shape)
         cond, t = Condition.of(cond), levels("t", t, z, self.T)
         parts = {f.name: getattr(cond, f.name) for f in fields(cond)}
-        known = {k: each(k, part, z) for k, part in parts.items() if part is not None}
+        kinds = {"guidance": self.experts[0].frequencies.dtype}  # in another, 1.7 may exceed 1.7
+        known = {k: each(k, p, z, kinds.get(k)) for k, p in parts.items() if p is not None}
         chosen = self.expert(t, known.pop("steps", None))
         rest, found = Condition(**known), torch.empty_like(z)
         for n in chosen.unique().tolist():
@@ -77,7 +78,7 @@ class _Experts(nn.Module):
 class CountExperts(_Experts):
     """Copies of a network, one for each step count K that a `Condition` tells.
 
-    As fake scores of a student of several counts they share nothing (`fake_by_count` of
+    As fake scores of a student of several counts they share no weights (`fake_by_count` of
     `distill.lit.ScoreDistillation`).
 
     Parameters

@@ -102,9 +102,10 @@ def test_what_it_does_not_do_is_refused():
     method, generator = EvenTDM(SCHEDULE), torch.Generator()
     for draw in (method.start, method.renoise):
         assert draw(0, (2,), generator).noise.shape == (0, 2)
-        for shape in ((1, 8, 8), (0,), (101,), (2.5,), 3):
+        for shape in ((1, 8, 8), (0,), (101,), (2.5,), (True,), 3):
             with pytest.raises(InputError, match="samples of shape"):
                 draw(8, shape, generator)
+        assert draw(8, (2.0,), generator).noise.shape == (8, 2)
         for batch in (-1, 2.5, "3"):
             with pytest.raises(InputError, match="batch = "):
                 draw(batch, (2,), generator)

@@ -356,6 +356,7 @@ def test_a_student_is_sampled_as_it_was_trained():
      ({"counts": (1, 2), "shares": (1,)}, "give one for each"),
      ({"counts": (1, 2), "shares": (1, 0.5)}, "share = 0.5"),
      ({"counts": (2, 1), "shares": (1, 2)}, "in rising order"),
+     ({"counts": range(2, 0, -1), "shares": (1, 2)}, "in rising order"),
      ({"counts": (1, 2), "shares": {1: 2, 2: 1}}, "give one for each"),
      ({"counts": (1, 2), "shares": np.array(3)}, "give one for each"),
      ({"counts": np.array(4)}, "name them in a list"),
@@ -404,6 +405,7 @@ def test_a_random_landing_is_drawn_and_a_batch_is_counted():
 def test_shares_are_proportions_and_many_counts_have_a_long_cycle():
     method = FewSteps(SCHEDULE, counts=(1, 2, 4), shares=(2, 4, 8))
     assert method == FewSteps(SCHEDULE, counts=np.array([1, 2, 4]), shares=torch.tensor([1, 2, 4]))
+    assert FewSteps(SCHEDULE, counts=range(1, 3), shares=(2, 4)).shares == (1, 2)
     start = FewSteps(cosine(1000), counts=range(1, 50)).start(98, (1,), generator())
     assert start.count.bincount().tolist() == [0] + 49 * [2]
     assert (start.step < start.count).all()

@@ -128,6 +128,13 @@ def test_it_takes_what_the_network_takes(t, cond):
     assert torch.allclose(experts(z, t, cond), one(z, torch.as_tensor(t), cond), atol=1e-6)
 
 
+def test_ends_of_a_range_are_within_it_in_double_precision_too():
+    one = random(plain(guidance=(1, 1.7))).double()
+    experts, z = StepExperts(one, GRIDS[-1:]).double(), torch.randn(2, 2).double()
+    cond = Condition(None, guidance=1.7)
+    assert torch.allclose(experts(z, 3, cond), one(z, torch.tensor([3, 3]), cond))
+
+
 @pytest.mark.parametrize("cond", [torch.zeros(4).long(), [0], torch.zeros(5, 1).long(), "x"])
 def test_it_refuses_what_the_network_refuses(cond):
     one, z, t = plain(), torch.randn(2, 2), torch.tensor([3, 20])
