@@ -119,11 +119,8 @@ def test_it_is_the_fake_score_that_has_to_know_k():
 
 
 @pytest.mark.parametrize("K", COUNTS)
-def test_a_fake_score_for_each_count_helps(K):
-    """In the mean at every count, and at one step and two with every seed."""
-    assert values("unify_fakes", str(K)).mean() < values("unify", str(K)).mean()
-    assert values("unify_fakes", str(K)).mean() < values(f"tdm{K}", str(K)).mean()
-    assert K > 2 or values("unify_fakes", str(K)).max() < values("unify", str(K)).min()
+def test_a_fake_score_for_each_count_helps_with_every_seed(K):
+    assert values("unify", str(K)).max() < values("unify_one_fake", str(K)).min()
 
 
 @pytest.mark.parametrize("K", [4, 8])

@@ -132,14 +132,9 @@ def test_another_solver_helps_the_teacher_and_not_the_student():
     assert not apart("dpm++", "short")
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
-def test_one_network_for_all_counts_loses_far_more_than_a_tenth(mixture):
-    alone = student(mixture, "tdm4_shared").mean()
-    assert student(mixture, "unify_shared").mean() > 1.9 * alone
-
-
-def test_networks_that_share_no_weights_lose_little():
-    assert short("unify_experts").mean() < 1.1 * short("snr").mean()
+def test_one_network_for_all_counts_costs_more_than_one_for_all_steps():
+    """Four steps alone, whose steps share a network, and with two steps and one beside them."""
+    assert short("unify_short").min() > 1.5 * short("snr").max()
     assert short("unify_short").mean() > 2 * short("unify_experts").mean()
 
 
