@@ -67,7 +67,7 @@ def mixture_distillation(
         partial(adamw, lr=rate),
         partial(adamw, lr=fake_rate),
         seed=seed,
-        start=start or mixture_start(mixture, schedule, seed=seed, **network or {}),
+        start=start or mixture_start(mixture, schedule, **{"seed": seed} | (network or {})),
         **settings,
     )
 

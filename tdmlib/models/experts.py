@@ -171,7 +171,11 @@ class StepExperts(_Experts):
 
 
 def _single(network: ResidualMLP | Mapping) -> ResidualMLP:
-    network = ResidualMLP(**network) if isinstance(network, Mapping) else network
+    if isinstance(network, Mapping):
+        try:
+            network = ResidualMLP(**network)
+        except TypeError as error:  # settings that it does not have
+            raise InputError(f"settings of a network: {error}") from None
     if not isinstance(network, ResidualMLP) or network.counts:
         raise InputError("experts are copies of a ResidualMLP that is not told K: give one")
     return network

@@ -49,7 +49,8 @@ class ResidualMLP(nn.Module):
         of few coordinates want them: without, a network is slow to learn what turns quickly.
 
     Raises InputError for a size below 1 (embedding: 2), no axis, a dropout outside 0 … 1, counts
-    below 1, an empty range of guidance, fourier below 0 or a bandwidth that is not positive.
+    below 1, an empty range of guidance, an origin that is not a bool, fourier below 0 or a
+    bandwidth that is not positive.
     """
 
     def __init__(
@@ -80,10 +81,12 @@ class ResidualMLP(nn.Module):
         guidance = None if guidance is None else list(check_range("guidance", guidance))
         fourier = check_number("fourier", fourier, 0, whole=True)
         bandwidth = float(check_positive("bandwidth", bandwidth))
+        if not isinstance(origin, bool):
+            raise InputError(f"origin = {origin!r:.40}: must be true or false")
         self.config = dict(
             shape=list(shape), T=T, classes=classes, width=width, blocks=blocks,
             embedding=embedding, dropout=dropout, counts=counts, guidance=guidance,
-            origin=bool(origin), fourier=fourier, bandwidth=bandwidth,
+            origin=origin, fourier=fourier, bandwidth=bandwidth,
         )  # fmt: skip
         self.shape, self.T, self.classes = shape, T, classes
         self.counts, self.guidance, self.origin = counts, guidance, origin or None

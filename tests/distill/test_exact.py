@@ -87,6 +87,9 @@ def test_the_teacher_and_what_it_starts_are_left_as_they_were():
     start = mixture_start(PAIR, cosine(8))
     with pytest.raises(InputError, match="start is a network already"):
         mixture_distillation(PAIR, TDM, cosine(8), start=start, network={"width": 8})
+    seeded = mixture_distillation(PAIR, TDM, cosine(8), network={"seed": 1})
+    one = mixture_start(PAIR, cosine(8), seed=1).network.combinations
+    assert torch.equal(seeded.student.network.combinations, one)
     apart = mixture_start(PAIR, cosine(8), grids=[(0, 2, 8)])
     with pytest.raises(InputError, match="the experts have grids"):
         ScoreDistillation(start, two_steps, sgd, sgd, start=apart)

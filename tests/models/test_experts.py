@@ -168,6 +168,7 @@ def test_what_it_is_told_must_be_what_its_grids_know():
         (lambda: StepExperts(plain(counts=(1, 2)), GRIDS), "a ResidualMLP that is not told K"),
         (lambda: StepExperts(torch.nn.Linear(2, 2), GRIDS), "a ResidualMLP that is not told K"),
         (lambda: StepExperts(untold, GRIDS), "a ResidualMLP that is not told K"),
+        (lambda: StepExperts({"foo": 1}, GRIDS), "settings of a network: .*foo"),
         (lambda: untold.aware(counts=(1, 2)), r"counts = \(1, 2\), but its experts"),
         (lambda: CountExperts(plain(counts=(1, 2)), (1, 2)), "a ResidualMLP that is not told K"),
         (lambda: CountExperts(plain(), ()), "name the step counts"),

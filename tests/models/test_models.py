@@ -265,6 +265,8 @@ def test_sizes_that_are_whole_floats_serve_and_a_sample_has_an_axis():
     for shape in ((), 5, None):
         with pytest.raises(InputError, match=re.escape(f"shape = {shape}: a sample has at least")):
             ResidualMLP(shape, T=10, classes=2)
+    with pytest.raises(InputError, match="origin = 'no': must be true or false"):
+        ResidualMLP((2,), T=10, classes=2, origin="no")
 
 
 def test_the_noisiest_level_is_a_quarter_turn():
