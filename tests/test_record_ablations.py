@@ -112,10 +112,9 @@ def test_one_network_that_is_not_told_k_makes_a_compromise(K):
 
 
 def test_it_is_the_fake_score_that_has_to_know_k():
-    """Told K alone, the student fares at one step as if nobody knew."""
-    alone, nobody = values("unify_student", "1"), values("unify_neither", "1")
-    assert alone.min() > 2 * values("unify", "1").max()
-    assert abs(alone.mean() / nobody.mean() - 1) < 0.1
+    """Told K alone, the student fares at every count worse than where nobody knows."""
+    for K in map(str, COUNTS):
+        assert values("unify_student", K).min() > 1.5 * values("unify_neither", K).max()
 
 
 @pytest.mark.parametrize("K", COUNTS)
@@ -123,9 +122,12 @@ def test_a_fake_score_for_each_count_helps_with_every_seed(K):
     assert values("unify", str(K)).max() < values("unify_one_fake", str(K)).min()
 
 
-@pytest.mark.parametrize("K", [4, 8])
-def test_unify_on_full_intervals_loses_at_many_steps(K):
-    assert values("unify", str(K)).max() < values("unify_full", str(K)).min()
+@pytest.mark.parametrize("K", COUNTS)
+def test_full_intervals_cost_unify_at_every_count(K):
+    """At one step and two with every seed, beyond that in the mean."""
+    separate, full = values("unify", str(K)), values("unify_full", str(K))
+    assert separate.mean() < full.mean()
+    assert K > 2 or separate.max() < full.min()
 
 
 def test_guidance_costs_variety_and_the_student_learns_it():
