@@ -132,6 +132,18 @@ def test_another_solver_helps_the_teacher_and_not_the_student():
     assert not apart("dpm++", "short")
 
 
+def test_unify_loses_at_most_a_tenth_in_all_places_but_one():
+    """At four steps on the circle one seed has wrong shares, and the mean loses a little more."""
+    places = [(mixture, K) for mixture in MIXTURES for K in STEPS]
+    ratio = {
+        (m, K): student(m, "unify", K).mean() / student(m, STEPS[K], K).mean() for m, K in places
+    }
+    worst = ratio.pop(("circle", 4))
+    assert max(ratio.values()) < 1.1 < worst < 1.15
+    off = np.sort(student("circle", "unify", 4, "off"))
+    assert off[2] > 2 * off[1]
+
+
 def test_one_network_for_all_counts_costs_more_than_one_for_all_steps():
     """Four steps alone, whose steps share a network, and with two steps and one beside them."""
     assert short("unify_short").min() > 1.5 * short("snr").max()
@@ -141,7 +153,9 @@ def test_one_network_for_all_counts_costs_more_than_one_for_all_steps():
 def test_the_fake_score_has_to_be_told_the_count_and_width_is_not_what_is_missing():
     mean = {k: short(k).mean() for k in CHOICES if "unify" in k}
     assert mean["unify_student"] > 1.8 * mean["unify_short"]
-    assert mean["unify_student"] == pytest.approx(mean["unify_neither"], rel=0.2)
+    for K in STEPS:
+        alone, nobody = (student("uneven", f"unify_{x}", K) for x in ("student", "neither"))
+        assert alone.min() > nobody.max()
     assert mean["unify_wide"] == pytest.approx(mean["unify_short"], rel=0.3)
 
 
