@@ -51,7 +51,7 @@ class EvenTDM(TDM):
     def renoise(self, batch: int, shape, generator: torch.Generator) -> Renoise:
         """Levels and noise (batch, d), from other points than `start`; raises as there."""
         batch, (d,) = check_number("batch", batch, 0, whole=True), _flat(shape)
-        points = _sobol(batch, 2 * d + 1, generator)  # those of `start` took the first d columns
+        points = _sobol(batch, 2 * d + 1, generator)  # `start` took the first d
         return Renoise(u=points[:, d], noise=torch.special.ndtri(points[:, d + 1 :]))
 
 
