@@ -9,7 +9,6 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from tdmlib.denoisers import FromV, Guided
 from tdmlib.distill.method import ScoreMethod
@@ -17,9 +16,9 @@ from tdmlib.distill.repeatable import (
     NetworkTraining,
     OptimizerFactory,
     RepeatableTraining,
+    WarmAverage,
     check_optimizer,
     keyed_generator,
-    warm_average,
 )
 from tdmlib.distill.rollout import Denoiser
 from tdmlib.errors import InputError, check_number, check_positive
@@ -101,9 +100,8 @@ class ScoreDistillation(RepeatableTraining):
             denoiser.aware(**self.method.aware(name)).requires_grad_(True).eval()
             for name, denoiser in {"student": original, "fake": fake}.items()
         )  # in evaluation mode: no dropout
-        self.average = AveragedModel(self.student, multi_avg_fn=warm_average(ema))
+        self.average = WarmAverage(self.student, ema)
         self.teacher = Guided(_Counted(teacher), guidance).requires_grad_(False).eval()
-        self.average.requires_grad_(False)
         self.shape, self.classes = original.network.shape, original.network.classes
         self.student_optimizer = check_optimizer("student_optimizer", student_optimizer)
         self.fake_optimizer = check_optimizer("fake_optimizer", fake_optimizer)

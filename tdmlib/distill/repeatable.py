@@ -43,17 +43,30 @@ def warm_cosine(warmup: int, total: int, last: float) -> Callable[[int], float]:
     return factor
 
 
-def warm_average(decay: float) -> Callable:
-    """Exponential averaging for `AveragedModel` whose decay grows to `decay` as updates come in.
+class WarmAverage(AveragedModel):
+    """An exponential average of a network whose decay grows to `decay` as updates come in.
 
-    Early on (1 + n)/(10 + n) is smaller, so that the start is forgotten in a short run too.
+    Early on (1 + n)/(10 + n) is smaller, so that the start is forgotten in a short run too; the
+    first update copies. Buffers are copied at each. It is an average of one network, on its device.
     """
 
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        n = int(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+    def __init__(self, network: nn.Module, decay: float):
+        super().__init__(network)
+        self.requires_grad_(False)
+        self.decay, self.tensors = decay, None
 
-    return torch.no_grad()(update)
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move towards `model`, which must be the same network at each call."""
+        if self.tensors is None:  # listed once: `AveragedModel` lists and sorts anew, which shows
+            networks = self.module, model
+            self.tensors = [[*n.parameters()] for n in networks], [[*n.buffers()] for n in networks]
+        n, (parameters, buffers) = int(self.n_averaged), self.tensors
+        decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+        torch._foreach_lerp_(*parameters, 1 - decay)
+        if buffers[0]:
+            torch._foreach_copy_(*buffers)
+        self.n_averaged += 1
 
 
 def check_optimizer(name: str, optimizer: OptimizerFactory) -> OptimizerFactory:
@@ -155,8 +168,7 @@ class NetworkTraining(RepeatableTraining):
     ):  # fmt: skip
         super().__init__(seed, ema, warmup, last_rate)
         self.network, self.name = network, name
-        self.average = AveragedModel(network, multi_avg_fn=warm_average(ema))
-        self.average.requires_grad_(False)
+        self.average = WarmAverage(network, ema)
         self.optimizer = check_optimizer("optimizer", optimizer)
 
     def configure_optimizers(self):

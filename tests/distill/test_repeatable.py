@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tdmlib.distill.repeatable import check_optimizer, keyed_generator, warm_average, warm_cosine
+from tdmlib.distill.repeatable import WarmAverage, check_optimizer, keyed_generator, warm_cosine
 from tdmlib.errors import InputError
 
 
@@ -17,13 +17,17 @@ def test_rates_and_averages():
     rate = warm_cosine(10, 100, 0.1)
     assert rate(0) == pytest.approx(0.1, rel=1e-3) and rate(100) == pytest.approx(0.1)
     assert max(rate(n) for n in range(101)) > 0.95
-    averaged, values = [torch.zeros(1)], [float(n) for n in range(1, 8)]
-    expected, update = 0.0, warm_average(0.5)
-    for n, value in enumerate(values):
-        update(averaged, [torch.tensor([value])], torch.tensor(n))
-        decay = min(0.5, (1 + n) / (10 + n))
+    network = torch.nn.BatchNorm1d(1)  # it has buffers, too
+    average, expected = WarmAverage(network, 0.5), 0.0
+    assert not any(p.requires_grad for p in average.parameters())
+    for n, value in enumerate(range(1, 8)):
+        network.weight.data.fill_(value)
+        network.running_mean.fill_(value)
+        average.update_parameters(network)
+        decay = min(0.5, (1 + n) / (10 + n)) if n else 0.0
         expected = decay * expected + (1 - decay) * value
-        assert torch.allclose(averaged[0], torch.tensor([expected]))
+        assert average.module.weight.item() == pytest.approx(expected)
+        assert average.module.running_mean.item() == value and int(average.n_averaged) == n + 1
 
 
 def test_an_optimizer_that_refuses_its_settings_is_named():
