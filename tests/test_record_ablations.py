@@ -101,6 +101,14 @@ def test_unify_loses_at_most_a_tenth_to_a_student_of_its_own(K):
     assert values("unify", str(K)).mean() < 1.1 * values(f"tdm{K}", str(K)).mean()
 
 
+@pytest.mark.parametrize("K", COUNTS)
+def test_one_fake_score_for_all_loses_more_than_a_tenth_at_four_and_eight(K):
+    """It is told K; nobody told is better at two steps and four, and worse at one."""
+    told, nobody = values("unify_one_fake", str(K)), values("unify_neither", str(K))
+    assert (told.mean() > 1.1 * values(f"tdm{K}", str(K)).mean()) == (K in (4, 8))
+    assert K == 8 or (told.max() < nobody.min() if K == 1 else nobody.max() < told.min())
+
+
 @pytest.mark.parametrize("K", COUNTS[:3])
 def test_at_fewer_steps_every_seed_of_unify_is_better(K):
     assert values("unify", str(K)).max() < values(f"tdm{K}", str(K)).min()

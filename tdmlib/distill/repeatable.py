@@ -47,7 +47,7 @@ class WarmAverage(AveragedModel):
     """An exponential average of a network whose decay grows to `decay` as updates come in.
 
     Early on (1 + n)/(10 + n) is smaller, so that the start is forgotten in a short run too; the
-    first update copies. Buffers are copied at each. It is an average of one network, on its device.
+    first update copies. Buffers are copied at each. Network and average are on one device.
     """
 
     def __init__(self, network: nn.Module, decay: float):
@@ -57,16 +57,21 @@ class WarmAverage(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Move towards `model`, which must be the same network at each call."""
-        if self.tensors is None:  # listed once: `AveragedModel` lists and sorts anew, which shows
-            networks = self.module, model
-            self.tensors = [[*n.parameters()] for n in networks], [[*n.buffers()] for n in networks]
-        n, (parameters, buffers) = int(self.n_averaged), self.tensors
+        """Move towards `model`."""
+        if self.tensors is None or self.tensors[0] is not model:
+            networks = self.module, model  # listed once: `AveragedModel` does so at every update
+            lists = [[*n.parameters()] for n in networks], [[*n.buffers()] for n in networks]
+            self.tensors = model, *lists
+        n, (_, parameters, buffers) = int(self.n_averaged), self.tensors
         decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
         torch._foreach_lerp_(*parameters, 1 - decay)
         if buffers[0]:
             torch._foreach_copy_(*buffers)
         self.n_averaged += 1
+
+    def _apply(self, *args, **kwargs):
+        self.tensors = None  # another device or type replaces buffers
+        return super()._apply(*args, **kwargs)
 
 
 def check_optimizer(name: str, optimizer: OptimizerFactory) -> OptimizerFactory:

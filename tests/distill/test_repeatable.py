@@ -28,6 +28,11 @@ def test_rates_and_averages():
         expected = decay * expected + (1 - decay) * value
         assert average.module.weight.item() == pytest.approx(expected)
         assert average.module.running_mean.item() == value and int(average.n_averaged) == n + 1
+    (network, average), another = (m.double() for m in (network, average)), torch.nn.BatchNorm1d(1)
+    for model, mean in ((network, 50.0), (another.double(), 60.0)):
+        model.running_mean.fill_(mean)
+        average.update_parameters(model)
+        assert average.module.running_mean.item() == mean
 
 
 def test_an_optimizer_that_refuses_its_settings_is_named():
