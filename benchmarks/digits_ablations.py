@@ -148,7 +148,7 @@ def main() -> None:
     )  # fmt: skip
     old, earlier = {}, None
     if arguments.extend is not None:
-        old, earlier = carried("digits_ablations", config, made, arguments.extend)
+        old, earlier = carried("digits_ablations", config, SEEDS, made, arguments.extend)
     numbers = {label: found for (label,), found in old.items()}
     how = {k: v for k, v in config.items() if k not in ("choices", "asked")}
     if "teacher" not in numbers:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 
@@ -29,8 +29,11 @@ def kept(path: Path, how, measure: Callable, *arguments):
     return before["found"]
 
 
-def carried(name: str, config: dict, made: Callable[[dict], dict[Row, object]], anew: list[str]):
-    """Rows that the record `name` holds of the same settings, and which revision measured them.
+def carried(
+    name: str, config: dict, seeds: Sequence[int],
+    made: Callable[[dict], dict[Row, object]], anew: list[str],
+):  # fmt: skip
+    """Rows that the record `name` holds of the same settings and seeds, and their `revisions`.
 
     `made` gives, of a configuration, all that goes into each row; those of a label in `anew` stay
     behind. The second is None without rows. Ends the program for a label that no row has.
@@ -40,7 +43,8 @@ def carried(name: str, config: dict, made: Callable[[dict], dict[Row, object]], 
     if unknown := [label for label in anew if label not in {row[-1] for row in now}]:
         sys.exit(f"no row is labelled {unknown[0]}")
     rows = {}
-    for row in (r for r in now if before.get(r) == now[r] and r[-1] not in anew):
+    same = record["seeds"] == list(seeds)
+    for row in (r for r in now if same and before.get(r) == now[r] and r[-1] not in anew):
         if found := reduce(lambda part, key: part.get(key, {}), row, record["numbers"]):
             rows[row] = found
     return rows, revisions(name, [" ".join(row) for row in rows]) if rows else None

@@ -40,9 +40,12 @@ TEACHER_STEPS, SEEDS = (1, 2, 4, 8, 25, 100), (0, 1, 2)
 BASE = dict(fake_target="stable", weight="precision", margin=20, c=0.1)
 SETTINGS = dict(
     updates_per_epoch=1000, batch_size=4096, fake_updates=1, rate=1e-3, fake_rate=3e-3, ema=0.99,
-    last_rate=0.01, network={},
+    warmup=50, last_rate=0.01, network={},
 )  # fmt: skip
-BEST = {"experts": True, "shift": 1.5, "spacing": 1.7, "fake_updates": 2}
+BEST = {
+    "experts": True, "shift": 1.5, "spacing": 1.7, "fake_updates": 2,
+    "rate": 5e-4, "fake_rate": 2e-3, "warmup": 200, "last_rate": 0.2,
+}  # fmt: skip
 FAR = {"samples": 2**15}  # enough for students fifteen times as far as the floor of so many
 UNIFY = {"counts": (1, 2, 4)}
 STUDENTS = {  # 1024 samples for each step
@@ -229,7 +232,7 @@ def main() -> None:
     )  # fmt: skip
     old, measured = {}, None
     if arguments.extend is not None:
-        old, measured = carried("tdm_mixtures", config, made, arguments.extend)
+        old, measured = carried("tdm_mixtures", config, seeds, made, arguments.extend)
     with ProcessPoolExecutor(arguments.processes) as pool:  # one thread each
 
         def ask(key, *task):

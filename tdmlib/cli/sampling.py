@@ -60,7 +60,7 @@ class Training(NamedTuple):
                     grids[len(grid) - 1] = grid
         counts = config.get("counts") or notes.get("steps")
         counts = [K for K in (counts if isinstance(counts, list) else [counts])
-                  if isinstance(K, int)]  # fmt: skip
+                  if isinstance(K, int) and not isinstance(K, bool) and K >= 1]  # fmt: skip
         solver = notes.get("solver")
         solver = solver if solver in get_args(Solver) else "ddim"
         return cls(grids, max([*grids] or counts, default=4), solver)
@@ -115,8 +115,10 @@ def generate(
     ]
     images = torch.cat(parts)
     if not torch.isfinite(images).all():
+        if guidance == 1:
+            raise InputError(f"samples of {model!r:.200} are not finite: its training has failed")
         raise InputError(
-            f"guidance = {guidance:g} drives the samples to infinity; take a smaller one"
+            f"guidance = {guidance:g} drives the samples to infinity; take one nearer to 1"
         )
     return images, targets
 
@@ -127,6 +129,7 @@ def run_sample(
     check_target(out, ".npz")
     if plot is not None:
         check_target(plot, *PICTURES)
+        _check_drawable(load_denoiser(find("data", model)).network.shape)
     steps = Training.of(model).steps if steps is None else steps
     images, targets = generate(model, steps, count, seed, labels, guidance, solver)
     write_whole(out, lambda file: np.savez(file, images=images.numpy(), labels=targets.numpy()))
@@ -137,6 +140,14 @@ def run_sample(
         figure = plots.sample_grid({_steps(steps): images[:60]}, columns=min(count, 10))
         write_whole(plot, lambda file: figure.savefig(file, format=plot.suffix[1:], dpi=200))
         print(f"wrote a picture of the first {min(count, 60)} to {plot}")
+
+
+def _check_drawable(shape: tuple[int, ...]) -> None:
+    """Raise InputError unless samples are grey or colour images."""
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise InputError(
+            f"samples have shape {shape}: a picture is (1, h, w) or (3, h, w); leave out --plot"
+        )
 
 
 def read_samples(path: Path) -> tuple[Tensor, Tensor | None]:

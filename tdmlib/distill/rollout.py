@@ -90,6 +90,7 @@ class FewSteps:
         def settle(name, value):  # what is frozen can be hashed
             object.__setattr__(self, name, value)
 
+        settle("steps", as_tuple(self.steps))
         if self.counts is not None:
             given = as_tuple(self.counts)
             settle("counts", check_counts(given))
@@ -102,12 +103,12 @@ class FewSteps:
                 )
         if self.shares is not None:
             settle("shares", _check_shares(self.shares, self.counts))
-        steps = self.counts[-1] if self.counts else 4 if self.steps is None else self.steps
-        steps = steps.tolist() if hasattr(steps, "tolist") else steps
-        settle("steps", tuple(steps) if isinstance(steps, list) else steps)
+        settle("steps", self.counts[-1] if self.counts else 4 if self.steps is None else self.steps)
         if self.guidance is not None:
             settle("guidance", check_range("guidance", self.guidance))
         check_choices(self)
+        if self.counts is None and self.steps_aware != "both":
+            raise InputError(f"steps_aware = {self.steps_aware}: of which K? name the counts")
         _ = self.grids  # for its refusals
 
     @cached_property

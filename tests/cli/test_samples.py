@@ -29,8 +29,21 @@ def test_many_samples_are_drawn_in_parts():
 def test_samples_that_reach_infinity_are_refused(monkeypatch):
     for number in (np.inf, -np.inf, np.nan):
         monkeypatch.setattr(sampling, "sample", lambda d, z, *_, number=number: z + number)
-        with pytest.raises(InputError, match="drives the samples to infinity"):
+        with pytest.raises(InputError, match="guidance = 3 drives the samples to infinity"):
+            sampling.generate(MODEL, 1, 3, seed=0, guidance=3)
+        with pytest.raises(InputError, match=f"samples of '{MODEL}' are not finite"):
             sampling.generate(MODEL, 1, 3, seed=0)
+
+
+def test_no_picture_of_samples_that_are_no_images(tmp_path):
+    network = ResidualMLP((2,), 20, 1, width=8, blocks=1)
+    model = save_denoiser(tmp_path / "points.safetensors", FromV(network, cosine(20)))
+    out, ask = tmp_path / "x.npz", (model, 2, 3, 0, None, 1.0, None)
+    with pytest.raises(InputError, match=r"shape \(2,\): a picture is"):
+        sampling.run_sample(*ask, out, tmp_path / "x.png")
+    assert not out.exists()
+    sampling.run_sample(*ask, out, None)
+    assert np.load(out)["images"].shape == (3, 2)
 
 
 @pytest.fixture
@@ -83,6 +96,7 @@ def test_a_model_says_how_many_steps_it_was_trained_for(tmp_path):
         ({"grids": [[0, 400, 900], [0, 900]]}, 2), ({}, 4), ({"steps": "many"}, 4),
         ({"grids": 3}, 4), ({"grids": [3, None], "steps": 2}, 2), ({"grids": [[5, 400, 900]]}, 3),
         ({"grids": [[0, 6.2, 20]]}, 4), ({"solver": None}, 4),
+        ({"steps": 0}, 4), ({"steps": -3}, 4), ({"steps": True}, 4), ({"steps": [0, 2]}, 2),
     ):  # fmt: skip
         assert sampling.Training.of(save_denoiser(path, teacher, **notes)).steps == steps
 

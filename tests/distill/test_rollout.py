@@ -363,7 +363,10 @@ def test_a_student_is_sampled_as_it_was_trained():
      ({"guidance": (3, 1)}, "the lowest and the highest"), ({"guidance": (1,)}, "the lowest"),
      ({"guidance": ("1", 2)}, "guidance = '1'"), ({"solver": "euler"}, "ddim, dpm"),
      ({"backpropagate": "some"}, "last, all"), ({"landing": "x"}, "grid, random"),
-     ({"steps_aware": "fake"}, "both, student, neither")],
+     ({"steps_aware": "fake"}, "both, student, neither"),
+     ({"steps_aware": "neither"}, "of which K"),
+     ({"counts": (1, 2), "steps": np.array([1, 2])}, "name one of them"),
+     ({"counts": (1, 2), "steps": torch.tensor([4, 8])}, "name one of them")],
 )  # fmt: skip
 def test_bad_choices_are_refused(choice, says):
     with pytest.raises(InputError, match=says):
