@@ -19,7 +19,7 @@ from tdmlib.errors import InputError, check_number
 from tdmlib.files import PICTURES, check_target, write_whole
 from tdmlib.metrics.report import check_images, digits_floor, digits_report
 from tdmlib.models import load_denoiser
-from tdmlib.models.residual_mlp import check_labels
+from tdmlib.models.told import check_labels
 from tdmlib.models.weights import read_description
 from tdmlib.resources import find
 from tdmlib.sampling import Solver, sample, time_grid

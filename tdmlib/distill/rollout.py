@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tdmlib.denoisers import Condition, Rows
 from tdmlib.errors import InputError, check_choices, check_number, check_shapes
-from tdmlib.models.residual_mlp import as_tuple, check_counts, check_range
+from tdmlib.models.told import as_tuple, check_counts, check_range
 from tdmlib.sampling import Solver, ddim_step, extrapolate, sample, time_grid
 from tdmlib.schedules import Schedule
 

@@ -3,18 +3,18 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields
-from itertools import pairwise
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from tdmlib.denoisers import Condition
-from tdmlib.errors import InputError, check_number
-from tdmlib.models.residual_mlp import (
-    ResidualMLP,
+from tdmlib.errors import InputError
+from tdmlib.models.residual_mlp import ResidualMLP
+from tdmlib.models.told import (
     as_tuple,
     check_counts,
+    check_grids,
     check_samples,
     each,
     is_told,
@@ -180,20 +180,3 @@ def _single(network: ResidualMLP | Mapping) -> ResidualMLP:
     if not isinstance(network, ResidualMLP) or network.counts:
         raise InputError("experts are copies of a ResidualMLP that is not told K: give one")
     return network
-
-
-def check_grids(grids, T: int) -> list[list[int]]:
-    """Grids from 0 to T in the order of their K; or InputError."""
-    given = as_tuple(grids)
-    if not isinstance(given, tuple) or not all(isinstance(as_tuple(g), tuple) for g in given):
-        raise InputError(f"grids = {grids!r:.40}: give a list of grids, each a list of levels")
-    grids = sorted(
-        ([check_number("level", t, 0, T, whole=True) for t in g] for g in given), key=len
-    )
-    sizes = [len(grid) - 1 for grid in grids]
-    if not grids or min(sizes) < 1 or len(set(sizes)) < len(sizes):
-        raise InputError(f"grids of {sizes} steps: name one grid of K ≥ 1 steps for each K")
-    for grid in grids:
-        if not all(a < b for a, b in pairwise(grid)) or (grid[0], grid[-1]) != (0, T):
-            raise InputError(f"grid = {grid}: levels must rise from 0 to T = {T}")
-    return grids

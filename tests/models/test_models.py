@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tdmlib.denoisers import Condition, FromV
 from tdmlib.errors import InputError
 from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
-from tdmlib.models.residual_mlp import check_labels
+from tdmlib.models.told import check_labels
 from tdmlib.models.weights import read_description
 from tdmlib.schedules import cosine
 
