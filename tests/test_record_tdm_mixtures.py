@@ -77,9 +77,8 @@ def test_four_steps_halve_the_distance_of_eight_of_the_teacher(mixture):
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
-def test_four_steps_reach_25_of_the_teacher_within_the_floor(mixture):
-    floor = NUMBERS[mixture]["teacher"]["floor of independent samples"]["swd"]
-    assert student(mixture).max() < teacher(mixture, 25) + floor
+def test_four_steps_are_closer_than_25_of_the_teacher(mixture):
+    assert student(mixture).max() < teacher(mixture, 25)
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
@@ -132,22 +131,17 @@ def test_another_solver_helps_the_teacher_and_not_the_student():
     assert not apart("dpm++", "short")
 
 
-def test_unify_loses_at_most_a_tenth_in_all_places_but_one():
-    """At four steps on the circle one seed has wrong shares, and the mean loses a little more."""
-    places = [(mixture, K) for mixture in MIXTURES for K in STEPS]
-    ratio = {
-        (m, K): student(m, "unify", K).mean() / student(m, STEPS[K], K).mean() for m, K in places
-    }
-    worst = ratio.pop(("circle", 4))
-    assert max(ratio.values()) < 1.1 < worst < 1.15
-    off = np.sort(student("circle", "unify", 4, "off"))
-    assert off[2] > 2 * off[1]
+@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("steps", STEPS)
+def test_unify_loses_at_most_a_tenth(mixture, steps):
+    own = student(mixture, STEPS[steps], steps).mean()
+    assert student(mixture, "unify", steps).mean() < 1.1 * own
 
 
 def test_one_network_for_all_counts_costs_more_than_one_for_all_steps():
-    """Four steps alone, whose steps share a network, and with two steps and one beside them."""
+    """Against experts on as many samples, and against four steps alone on twice as many."""
+    assert short("unify_short").mean() > 4 * short("unify_experts").mean()
     assert short("unify_short").min() > 1.5 * short("snr").max()
-    assert short("unify_short").mean() > 2 * short("unify_experts").mean()
 
 
 def test_the_fake_score_has_to_be_told_the_count_and_width_is_not_what_is_missing():
