@@ -203,13 +203,12 @@ class Calls:
 def derived() -> dict[str, dict]:
     """An update's passes in batches: step k needs the K − 1 − k before it, (K − 1)/2 on average.
 
-    A backward pass counts as two forward. With guidance the teacher answers twice; the library asks
-    for both answers at once.
+    A backward pass counts as two forward. With guidance the teacher is asked twice.
     """
     backward = {"student": 1, "fake": 1}
     found = {
         "library": {
-            "calls": {"student": K, "teacher": 1, "fake": 2},
+            "calls": {"student": K, "teacher": 2, "fake": 2},
             "forward": {"student": (K - 1) / 2 + 1, "teacher": 2, "fake": 2},
             "backward": backward,
         },

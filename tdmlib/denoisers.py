@@ -5,10 +5,9 @@ z of shape (B, …), t an int or an integer tensor of shape (B,), and the result
 cond is a tensor of labels, None for none, or a `Condition` where there is more to tell.
 """
 
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
-from numbers import Number, Real
+from numbers import Real
 from typing import Any, Self
 
 import torch
@@ -167,9 +166,7 @@ class Guided(nn.Module):
 
     A condition that names its guidance is followed in place of `scale`, sample by sample, and the
     denoiser inside is not told. scale = 1 is the plain conditional denoiser and costs one
-    evaluation. Others cost two, side by side in one batch where `null` is a label like those of
-    the samples: a number for (B,), a tensor (…) for (B, …). Raises InputError for a scale that is
-    not a finite number, or not one a sample.
+    evaluation. Raises InputError for a scale that is not a finite number, or not one a sample.
     """
 
     def __init__(self, denoiser, scale: float = 1.0, null=None):
@@ -179,27 +176,11 @@ class Guided(nn.Module):
     def forward(self, z: Tensor, t, cond=None) -> Tensor:
         cond = Condition.of(cond)
         scale = self.scale if cond.guidance is None else _scale(cond.guidance, z)
-        cond = replace(cond, guidance=None)
+        conditional = self.denoiser(z, t, replace(cond, guidance=None).bare())
         if not isinstance(scale, Tensor) and scale == 1:
-            return self.denoiser(z, t, cond.bare())
-        conditional, empty = self.both(z, t, cond)
+            return conditional
+        empty = self.denoiser(z, t, replace(cond, label=self.null, guidance=None).bare())
         return empty + scale * (conditional - empty)
-
-    def both(self, z: Tensor, t, cond: Condition) -> Sequence[Tensor]:
-        """The clean predictions with the condition and with the empty one, each of z's shape."""
-        label, null = cond.label, self.null
-        alike = isinstance(null, Tensor | Number) and isinstance(label, Tensor)
-        if not alike or label.shape[:1] != z.shape[:1]:
-            return [self.denoiser(z, t, replace(cond, label=x).bare()) for x in (label, null)]
-        null = torch.as_tensor(null, dtype=label.dtype, device=label.device).expand_as(label)
-        rest = {f.name: _twice(getattr(cond, f.name)) for f in fields(cond)}
-        told = Condition(**rest | {"label": torch.cat([label, null])})
-        return self.denoiser(_twice(z), _twice(t), told.bare()).chunk(2)
-
-
-def _twice(value):
-    """A batch, and the same behind it; what is one for all stays as it is."""
-    return torch.cat([value, value]) if isinstance(value, Tensor) and value.ndim else value
 
 
 def _scale(scale, z: Tensor):

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -92,36 +90,6 @@ def test_guidance_may_be_a_part_of_the_condition_sample_by_sample():
     assert torch.equal(guided(z, 1, Condition(label, K, 5.0)), (5 * label - 4)[:, None] + z)
     assert [(c.steps is K, c.guidance) for c in calls[2:]] == [(True, None)] * 2
     assert torch.equal(guided(z, 1, label), (9 * label - 8)[:, None] + z)
-
-
-@pytest.mark.parametrize("t", [7, torch.arange(5)])
-@pytest.mark.parametrize("scale", [4.5, torch.tensor([1.0, 2.0, 0.0, -3.0, 8.0])])
-def test_both_answers_of_guidance_may_come_of_one_evaluation(t, scale):
-    torch.manual_seed(0)
-    network = ResidualMLP((2,), 20, 10, width=16, blocks=2, counts=(1, 2, 4), origin=True)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    denoiser, sizes = FromV(network.eval(), cosine(20)), []
-    network.register_forward_hook(lambda module, inputs, x: sizes.append(len(x)))
-    z, label = torch.randn(5, 2), torch.tensor([3, 1, 4, 1, 5])
-    cond = Condition(label, torch.tensor([1, 4, 2, 2, 1]), scale, torch.zeros(5).long())
-    apart, beside = (Guided(denoiser, null=null)(z, t, cond) for null in (None, network.null))
-    assert torch.allclose(apart, beside, atol=1e-5) and sizes == [5, 5, 10]
-    one = replace(cond, label=torch.tensor(3), guidance=2.0)  # one label for all is asked apart
-    assert Guided(denoiser, null=10)(z, t, one).shape == (5, 2) and sizes[3:] == [5, 5]
-
-
-def test_the_empty_condition_may_be_an_embedding():
-    seen = []
-
-    def denoiser(z, t, cond):
-        seen.append(cond)
-        return z + cond.mean((1, 2))[:, None]
-
-    z, prompt, null = torch.randn(3, 2), torch.randn(3, 7, 4), torch.randn(7, 4)
-    expected = z + (null.mean() + 2 * (prompt.mean((1, 2)) - null.mean()))[:, None]
-    assert torch.allclose(Guided(denoiser, 2.0, null)(z, 5, prompt), expected, atol=1e-6)
-    assert len(seen) == 1 and torch.equal(seen[0], torch.cat([prompt, null.expand(3, 7, 4)]))
 
 
 def test_conditions_are_taken_apart_by_rows():

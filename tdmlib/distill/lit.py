@@ -101,8 +101,7 @@ class ScoreDistillation(RepeatableTraining):
             for name, denoiser in {"student": original, "fake": fake}.items()
         )  # in evaluation mode: no dropout
         self.average = WarmAverage(self.student, ema)
-        null = getattr(getattr(teacher, "network", None), "null", None)
-        self.teacher = Guided(_Counted(teacher), guidance, null).requires_grad_(False).eval()
+        self.teacher = Guided(_Counted(teacher), guidance).requires_grad_(False).eval()
         self.shape, self.classes = original.network.shape, original.network.classes
         self.student_optimizer = check_optimizer("student_optimizer", student_optimizer)
         self.fake_optimizer = check_optimizer("fake_optimizer", fake_optimizer)

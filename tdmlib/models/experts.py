@@ -36,7 +36,6 @@ class _Experts(nn.Module):
     shape = property(lambda self: self.experts[0].shape)
     T = property(lambda self: self.experts[0].T)
     classes = property(lambda self: self.experts[0].classes)
-    null = property(lambda self: self.experts[0].null)
     guidance = property(lambda self: self.experts[0].guidance)
     origin = property(lambda self: self.experts[0].origin)
 

@@ -99,7 +99,6 @@ class ResidualMLP(nn.Module):
             origin=origin, fourier=fourier, bandwidth=bandwidth,
         )  # fmt: skip
         self.shape, self.T, self.classes = shape, T, classes
-        self.null = classes  # the empty condition, as a label
         self.counts, self.guidance, self.origin = counts, guidance, origin or None
         size = math.prod(shape)
         frequencies = torch.logspace(0, math.log10(200), embedding // 2)
@@ -183,7 +182,7 @@ class ResidualMLP(nn.Module):
     def labels(self, label, t: Tensor) -> Tensor:
         """Labels (B,), those of the empty condition for None; raises InputError as `forward`."""
         if label is None:
-            return torch.full_like(t, self.null, dtype=torch.long)
+            return torch.full_like(t, self.classes, dtype=torch.long)
         label = each("label", label, t)
         if label.is_floating_point():
             raise InputError(f"labels are of type {label.dtype}; they must be whole numbers")
