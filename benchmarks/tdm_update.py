@@ -21,7 +21,6 @@ from contextlib import nullcontext
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -38,7 +37,7 @@ from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
 from tdmlib.records import write_record
 from tdmlib.schedules import linear_beta
 
-K, CFG, BATCH, SHAPE, CLASSES = 4, 4.5, 256, (1, 8, 8), 10
+K, CFG, BATCH, SHAPE, CLASSES, EMA = 4, 4.5, 256, (1, 8, 8), 10, 0.99
 SIZES = {"digits": dict(width=384, blocks=3), "wide": dict(width=1024, blocks=6)}
 BARS = {"time": 0.75, "memory": 1.0, "gradients": 1e-4}
 SCHEDULE = linear_beta(1000, set_alpha_to_one=False)  # the script's, levels 0 … 999
@@ -54,13 +53,13 @@ def write_teacher(path: Path, **size: int) -> Path:
     return save_denoiser(path, FromV(network, SCHEDULE))
 
 
-def library(teacher: Path, updates: int) -> ScoreDistillation:
-    """The library's training with the script's choices."""
+def library(teacher: Path, updates: int, ema: float = 0.0) -> ScoreDistillation:
+    """The library's training with the script's choices: no average of the student either."""
     adamw = dict(betas=(0.0, 0.95), fused=True)
     return ScoreDistillation(
         str(teacher), partial(TDM.script, steps=K),
         partial(torch.optim.AdamW, lr=4e-6, **adamw), partial(torch.optim.AdamW, lr=2e-5, **adamw),
-        batch_size=BATCH, updates_per_epoch=updates, guidance=CFG,
+        batch_size=BATCH, updates_per_epoch=updates, guidance=CFG, ema=ema,
     )  # fmt: skip
 
 
@@ -70,13 +69,6 @@ def train(module: ScoreDistillation, device: str, precision: str, callback: Call
         precision=precision, callbacks=[callback], enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     ).fit(module)  # fmt: skip
-
-
-def without_average(module: ScoreDistillation) -> ScoreDistillation:
-    """The same training without the averaged student, of which the script has none."""
-    del module.average
-    module.average = SimpleNamespace(update_parameters=lambda student: None)
-    return module
 
 
 class Script:
@@ -127,10 +119,10 @@ def summary(values: np.ndarray) -> dict[str, float]:
     return {"median": median, "quartiles": [low, high]}
 
 
-def race(teacher: Path, pairs: int, device: str, precision: str) -> dict:
+def race(teacher: Path, pairs: int, device: str, precision: str, ema: float = 0.0) -> dict:
     """Seconds an update of each, and their ratio pair by pair."""
     watch, warm = Race(Script(teacher, device, precision)), 3
-    train(library(teacher, pairs + warm), device, precision, watch)
+    train(library(teacher, pairs + warm, ema), device, precision, watch)
     ours, theirs = np.moveaxis(watch.seconds[warm:], 1, 0)  # (pairs, wall and processor)
     (wall, processor), count = (ours / theirs).T, np.arange(pairs)
     draws = np.random.default_rng(0).choice(count, (2000, pairs))
@@ -164,15 +156,15 @@ def memory(teacher: Path, device: str, precision: str) -> dict[str, int]:
         for _ in range(3):
             run.update()
 
-    def run(change=lambda module: module) -> None:
-        train(change(library(teacher, 3)), device, precision, Callback())
+    def run(ema: float) -> None:
+        train(library(teacher, 3, ema), device, precision, Callback())
 
     weights = sum(p.numel() * p.element_size() for p in load_denoiser(teacher).parameters())
     return {
         "weights": weights,
         "script": peak_memory(script, device),
-        "library": peak_memory(partial(run, without_average), device),
-        "library_with_average": peak_memory(run, device),
+        "library": peak_memory(partial(run, 0.0), device),
+        "library_with_average": peak_memory(partial(run, EMA), device),
     }
 
 
@@ -345,6 +337,7 @@ def shares(teacher: Path, device: str, precision: str, updates: int = 5) -> dict
 def measure(teacher: Path, width: int, threads: int, pairs: int, device: str, precision: str):
     torch.set_num_threads(threads)
     found = {"time": race(teacher, pairs, device, precision)}
+    found["time_with_average"] = race(teacher, pairs, device, precision, EMA)
     found["shares"] = shares(teacher, device, precision)
     found["product_rate"] = product_rate(width, device)
     return found
@@ -385,6 +378,7 @@ def report(name: str, found: dict) -> bool:
                 f"(quartiles {low:.3f}, {high:.3f}; in processor time "
                 f"{seconds['ratio_of_processor_time']['median']:.3f})",
                 ratio, BARS["time"])  # fmt: skip
+            print(f"    with the average: {measured['time_with_average']['ratio']['median']:.3f}")
             counted = found["counted"]
             operations = (counted["library"]["operations_in_forwards"]
                           * counted["operations_of_a_forward"])  # fmt: skip

@@ -16,7 +16,7 @@ from tdmlib.distill.repeatable import (
     NetworkTraining,
     OptimizerFactory,
     RepeatableTraining,
-    WarmAverage,
+    average_of,
     check_optimizer,
     keyed_generator,
 )
@@ -44,7 +44,8 @@ class ScoreDistillation(RepeatableTraining):
         what it knows of one count then does not suffer from the others. That takes the memory of as
         many networks and optimizers. The student is one network.
     guidance : classifier-free guidance of the teacher.
-    ema : decay of the averaged student, which is the one that is saved.
+    ema : decay of the averaged student, which is the one that is saved; 0, as in the script, saves
+        the student as it is.
     warmup, last_rate : as in `warm_cosine`, for both networks.
     clip : bound on the gradient's norm, of student and fake score each as a whole, experts and all;
         None leaves gradients alone.
@@ -100,7 +101,7 @@ class ScoreDistillation(RepeatableTraining):
             denoiser.aware(**self.method.aware(name)).requires_grad_(True).eval()
             for name, denoiser in {"student": original, "fake": fake}.items()
         )  # in evaluation mode: no dropout
-        self.average = WarmAverage(self.student, ema)
+        self.average = average_of(self.student, ema)
         self.teacher = Guided(_Counted(teacher), guidance).requires_grad_(False).eval()
         self.shape, self.classes = original.network.shape, original.network.classes
         self.student_optimizer = check_optimizer("student_optimizer", student_optimizer)
@@ -160,6 +161,7 @@ class ScoreDistillation(RepeatableTraining):
             student_optimizer, "the student's loss",
             (student_objective(rows, renoise) for rows in parts),
         )  # fmt: skip
+        self.average.update_parameters(self.student)
         for _ in range(self.fake_updates):
             renoise = self.method.renoise(B, self.shape, generator)
             fake_logs = self.descend(fake_optimizer, "the fake score's loss", (
@@ -167,7 +169,6 @@ class ScoreDistillation(RepeatableTraining):
                 for known, rows in zip(rollouts, parts, strict=True)
             ))  # fmt: skip
 
-        self.average.update_parameters(self.student)
         for rate in self.lr_schedulers():
             rate.step()
         self.update += 1

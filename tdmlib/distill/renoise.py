@@ -4,6 +4,7 @@ A point x_i = α_i x̂ + σ_i ε̂ at level i is diffused to x_τ = (α_τ/α_i)
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,8 +25,24 @@ class Renoise:
         return Renoise(self.u[rows], self.noise[rows])
 
 
-def _forward(i, tau, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
-    """q(x_τ | x_i) = N(scale · x_i, β²): scale = α_τ/α_i, β² = σ_τ² − scale² σ_i².
+class _Way(NamedTuple):
+    """From level i to τ: q(x_τ | x_i) = N(scale · x_i, β²)."""
+
+    scale: Tensor  #: α_τ/α_i
+    beta: Tensor  #: √(σ_τ² − scale² σ_i²)
+    alpha_i: Tensor
+    sigma_i: Tensor
+    sigma_tau: Tensor
+
+    def sigma(self) -> Tensor:
+        """σ_τ, to divide by. Raises InputError where it is 0."""
+        if (self.sigma_tau == 0).any():
+            raise InputError("tau = 0 with sigma_0 = 0: no noise is mixed there")
+        return self.sigma_tau
+
+
+def _forward(i, tau, schedule: Schedule, like: Tensor) -> _Way:
+    """The way from i to τ for samples `like`.
 
     Raises InputError for τ < i, levels outside 0 … T or of another shape, or i where α_i = 0.
     """
@@ -39,15 +56,8 @@ def _forward(i, tau, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
     if (alpha_i == 0).any():
         raise InputError("i = T with alpha_T = 0: nothing is left there to carry forward")
     scale = alpha_tau / alpha_i
-    return scale, (sigma_tau**2 - (scale * sigma_i) ** 2).clamp_min(0).sqrt()
-
-
-def _sigma(tau, schedule: Schedule, like: Tensor) -> Tensor:
-    """σ_τ, to divide by. Raises InputError where it is 0."""
-    sigma = schedule.at(tau, like)[1]
-    if (sigma == 0).any():
-        raise InputError("tau = 0 with sigma_0 = 0: no noise is mixed there")
-    return sigma
+    beta = (sigma_tau**2 - (scale * sigma_i) ** 2).clamp_min(0).sqrt()
+    return _Way(scale, beta, alpha_i, sigma_i, sigma_tau)
 
 
 def diffuse(
@@ -59,8 +69,8 @@ def diffuse(
     τ < i, levels outside 0 … T, i where α_i = 0, or shapes that differ.
     """
     check_shapes(x_i.shape, noise=noise)
-    scale, beta = _forward(i, tau, schedule, x_i)
-    return scale * x_i + beta * noise
+    way = _forward(i, tau, schedule, x_i)
+    return way.scale * x_i + way.beta * noise
 
 
 def mixed_noise(
@@ -71,9 +81,8 @@ def mixed_noise(
     Shapes, and what it raises, as in `diffuse`; InputError also where σ_τ = 0.
     """
     check_shapes(eps_hat.shape, noise=noise)
-    scale, beta = _forward(i, tau, schedule, noise)
-    sigma_i, sigma_tau = schedule.at(i, noise)[1], _sigma(tau, schedule, noise)
-    return (scale * sigma_i * eps_hat + beta * noise) / sigma_tau
+    way = _forward(i, tau, schedule, noise)
+    return (way.scale * way.sigma_i * eps_hat + way.beta * noise) / way.sigma()
 
 
 def transition_target(
@@ -85,9 +94,8 @@ def transition_target(
     Shapes, and what it raises, as in `diffuse`; where τ = i, β = 0, it is NaN or infinite.
     """
     check_shapes(x_i.shape, noise=noise)
-    alpha_i, sigma_i = schedule.at(i, x_i)
-    scale, beta = _forward(i, tau, schedule, x_i)
-    return x_i / alpha_i - scale * sigma_i**2 / (alpha_i * beta) * noise
+    way = _forward(i, tau, schedule, x_i)
+    return x_i / way.alpha_i - way.scale * way.sigma_i**2 / (way.alpha_i * way.beta) * noise
 
 
 def _laws(group: Tensor, i) -> Tensor:
@@ -117,7 +125,7 @@ def stable_target(
     check_shapes(x_i.shape, noise=noise)
     check_shapes(x_i.shape[:1], group=group)
     with torch.autocast(x_i.device.type, enabled=False):
-        scale, beta = _forward(i, tau, schedule, x_i)
+        scale, beta, *_ = _forward(i, tau, schedule, x_i)
         x_tau, mean = scale * x_i + beta * noise, torch.empty_like(x_i)
         for law in _laws(group, i):
             rows = (group == law).nonzero()[:, 0]
@@ -138,8 +146,8 @@ def transition_precision(i: Tensor, tau: Tensor, schedule: Schedule, like: Tenso
     1/σ_τ² = SNR + 1, the weight that a v-prediction gives. i and tau are int (B,), `like` samples
     (B, …) of the type and device wanted; raises as `diffuse`, InputError where σ_τ = 0.
     """
-    alpha_i, sigma = schedule.at(i, like)[0], _sigma(tau, schedule, like)
-    return (alpha_i * _forward(i, tau, schedule, like)[1] / sigma**2).square().flatten()
+    way = _forward(i, tau, schedule, like)
+    return (way.alpha_i * way.beta / way.sigma() ** 2).square().flatten()
 
 
 def importance_weight(mixed: Tensor, noise: Tensor) -> Tensor:
@@ -165,8 +173,7 @@ def density_ratio(
     check_shapes(mixed.shape, noise=noise)
     if cap is not None:
         check_positive("cap", cap)
-    _, beta = _forward(i, tau, schedule, noise)
-    d, sigma = vectors(noise).shape[1], _sigma(tau, schedule, noise)
+    d, way = vectors(noise).shape[1], _forward(i, tau, schedule, noise)
     exponent = 0.5 * vectors(noise**2 - mixed**2).sum(1)
-    ratio = (d * (beta / sigma).log().flatten() + exponent).exp()
+    ratio = (d * (way.beta / way.sigma()).log().flatten() + exponent).exp()
     return ratio if cap is None else ratio.clamp_max(cap)

@@ -74,6 +74,21 @@ class WarmAverage(AveragedModel):
         return super()._apply(*args, **kwargs)
 
 
+class Unaveraged:
+    """In the place of a `WarmAverage` of decay 0: the network itself, not a copy of it."""
+
+    def __init__(self, network: nn.Module):
+        self.module = network
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Nothing to do."""
+
+
+def average_of(network: nn.Module, decay: float) -> WarmAverage | Unaveraged:
+    """What `update_parameters` keeps as the average of a network."""
+    return WarmAverage(network, decay) if decay else Unaveraged(network)
+
+
 def check_optimizer(name: str, optimizer: OptimizerFactory) -> OptimizerFactory:
     """`optimizer`, once it has made one. Raises InputError if it refuses its settings."""
     try:
@@ -89,7 +104,8 @@ class RepeatableTraining(LightningModule):
     Parameters
     ----------
     seed : of every random number.
-    ema : decay of the averaged network, `self.average`, which is the one that is saved.
+    ema : decay of the averaged network, `self.average`, which is the one that is saved. 0 keeps no
+        average, and saves the network as it is.
     warmup, last_rate : as in `warm_cosine`.
 
     Raises InputError for a number outside its range.
@@ -173,7 +189,7 @@ class NetworkTraining(RepeatableTraining):
     ):  # fmt: skip
         super().__init__(seed, ema, warmup, last_rate)
         self.network, self.name = network, name
-        self.average = WarmAverage(network, ema)
+        self.average = average_of(network, ema)
         self.optimizer = check_optimizer("optimizer", optimizer)
 
     def configure_optimizers(self):

@@ -164,21 +164,30 @@ class FewSteps:
         The counts take turns, spread by their shares; at each turn a count takes its next
         step.
         """
+        K, turn, share = self.turns.to(place.device)
+        if len(place) % self.cycle:  # a batch that does not hold it whole begins anywhere in it
+            most = min(self.cycle, 2**62)
+            place = place + torch.randint(most, (), generator=generator, device=place.device)
+        at = place % len(turn)
+        return (place // len(turn) * share[at] + turn[at]) % K[at], K[at]
+
+    @cached_property
+    def turns(self) -> Tensor:
+        """Counts K in the order of a round, which of K's turns each is, of how many, (3, turns)."""
         shares = self.shares or (1,) * len(self.sizes)
-        turns = sorted(
+        order = sorted(
             ((turn + 0.5) / share, K, turn, share)
             for K, share in zip(self.sizes, shares, strict=True)
             for turn in range(share)
         )
-        _, K, turn, share = (
-            torch.tensor(part, device=place.device) for part in zip(*turns, strict=True)
-        )
-        cycle = len(turns) * math.lcm(*(K // math.gcd(K, n) for _, K, _, n in turns))
-        if len(place) % cycle:  # a batch that does not hold it whole begins anywhere in it
-            most = min(cycle, 2**62)
-            place = place + torch.randint(most, (), generator=generator, device=place.device)
-        at = place % len(turns)
-        return (place // len(turns) * share[at] + turn[at]) % K[at], K[at]
+        return torch.tensor([turn[1:] for turn in order]).T
+
+    @cached_property
+    def cycle(self) -> int:
+        """After how many samples each count begins a round of turns with its first step again."""
+        K, _, share = self.turns.tolist()
+        rounds = math.lcm(*(k // math.gcd(k, n) for k, n in zip(K, share, strict=True)))
+        return len(K) * rounds
 
     def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
         """Run the student from noise to its step k, each sample on the grid of its own K.

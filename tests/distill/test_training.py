@@ -113,6 +113,16 @@ def test_one_graph_is_held_at_a_time_and_one_network_s_gradients(teacher):
     assert most[4] < 0.4 * most[1]
 
 
+def test_without_an_average_the_student_itself_is_saved(tmp_path, teacher):
+    logger = CSVLogger(tmp_path, name="", version="")
+    averaged, plain = train(module(teacher)), train(module(teacher, ema=0), logger=logger)
+    assert distance(plain.student, averaged.student) == 0
+    assert distance(averaged.average.module, averaged.student) > 1e-4
+    assert distance(load_denoiser(tmp_path / "student.safetensors"), plain.student) == 0
+    kept = {name.split(".")[0] for name in plain.state_dict()}
+    assert kept == {"update", "student", "fake", "teacher"}
+
+
 @pytest.mark.parametrize(("accumulate", "by_count"), [(1, False), (2, False), (1, True)])
 def test_two_processes_are_one(tmp_path, teacher, accumulate, by_count):
     settings = dict(choices=UNIFY, fake_updates=2, accumulate=accumulate, fake_by_count=by_count)
