@@ -33,11 +33,12 @@ class ScriptLoop:
     """Three full copies of `teacher`, a denoiser (z, t, cond) -> x̂, and the update of two.
 
     `drift` is by how many levels the loss misreads where the rollout lands; 1 in the script.
+    `fused` asks for PyTorch's fused AdamW, as the script does not.
     """
 
     def __init__(
         self, teacher, schedule: Schedule, K: int = 4, cfg: float = 4.5, updates: int = 20_000,
-        drift: int = 1,
+        drift: int = 1, fused: bool = False,
     ):  # fmt: skip
         self.teacher = deepcopy(teacher).eval().requires_grad_(False)
         self.student, self.fake = (deepcopy(teacher).eval().requires_grad_(True) for _ in range(2))
@@ -52,7 +53,7 @@ class ScriptLoop:
         self.lands = torch.tensor([*times[1:], 0], device=like.device)  # 674, 449, 224, 0
         self.ends = self.lands + drift * (self.lands > 0)  # 675, 450, 225, 0
         self.tops = self.times + drift
-        betas = dict(betas=(0.0, 0.95))
+        betas = dict(betas=(0.0, 0.95), fused=fused)
         self.student_optimizer = torch.optim.AdamW(self.student.parameters(), lr=4e-6, **betas)
         self.fake_optimizer = torch.optim.AdamW(self.fake.parameters(), lr=2e-5, **betas)
         self.rate = torch.optim.lr_scheduler.LambdaLR(

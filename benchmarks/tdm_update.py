@@ -74,8 +74,9 @@ def train(module: ScoreDistillation, device: str, precision: str, callback: Call
 class Script:
     """The script's loop with what the trainer gives to the library: labels and precision."""
 
-    def __init__(self, teacher: Path, device: str, precision: str):
-        self.loop, self.device = ScriptLoop(load_denoiser(teacher).to(device), SCHEDULE), device
+    def __init__(self, teacher: Path, device: str, precision: str, fused: bool = False):
+        network = load_denoiser(teacher).to(device)
+        self.loop, self.device = ScriptLoop(network, SCHEDULE, fused=fused), device
         self.half = precision == "bf16-mixed"
 
     def update(self) -> None:
@@ -119,9 +120,11 @@ def summary(values: np.ndarray) -> dict[str, float]:
     return {"median": median, "quartiles": [low, high]}
 
 
-def race(teacher: Path, pairs: int, device: str, precision: str, ema: float = 0.0) -> dict:
+def race(
+    teacher: Path, pairs: int, device: str, precision: str, ema: float = 0.0, fused: bool = False
+) -> dict:
     """Seconds an update of each, and their ratio pair by pair."""
-    watch, warm = Race(Script(teacher, device, precision)), 3
+    watch, warm = Race(Script(teacher, device, precision, fused)), 3
     train(library(teacher, pairs + warm, ema), device, precision, watch)
     ours, theirs = np.moveaxis(watch.seconds[warm:], 1, 0)  # (pairs, wall and processor)
     (wall, processor), count = (ours / theirs).T, np.arange(pairs)
@@ -338,6 +341,7 @@ def measure(teacher: Path, width: int, threads: int, pairs: int, device: str, pr
     torch.set_num_threads(threads)
     found = {"time": race(teacher, pairs, device, precision)}
     found["time_with_average"] = race(teacher, pairs, device, precision, EMA)
+    found["time_both_fused"] = race(teacher, pairs, device, precision, fused=True)
     found["shares"] = shares(teacher, device, precision)
     found["product_rate"] = product_rate(width, device)
     return found
@@ -378,7 +382,10 @@ def report(name: str, found: dict) -> bool:
                 f"(quartiles {low:.3f}, {high:.3f}; in processor time "
                 f"{seconds['ratio_of_processor_time']['median']:.3f})",
                 ratio, BARS["time"])  # fmt: skip
-            print(f"    with the average: {measured['time_with_average']['ratio']['median']:.3f}")
+            average, fused = (
+                measured[f"time_{k}"]["ratio"]["median"] for k in ("with_average", "both_fused")
+            )
+            print(f"    with the average: {average:.3f}; with the fused AdamW in both: {fused:.3f}")
             counted = found["counted"]
             operations = (counted["library"]["operations_in_forwards"]
                           * counted["operations_of_a_forward"])  # fmt: skip

@@ -120,7 +120,8 @@ class ImageFolder(Dataset):
         return "\n".join(map(_shown, lines))
 
     def _why(self) -> str:
-        return "; ".join(self.report().splitlines()[1:]) or "no file is there"
+        skipped = self.report().splitlines()[1:]
+        return "; ".join(skipped) or ("all of them serve" if self.names else "no file is there")
 
     def __len__(self) -> int:
         return len(self.names)
