@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from zipfile import ZipFile
 
 import torch
 import yaml
@@ -47,7 +48,7 @@ class StopBetweenUpdates(Callback):
     """Ctrl-C waits for the end of the update: within a write it can get lost. The next does not."""
 
     def __init__(self):
-        self.begun = self.asked = False
+        self.begun = self.asked = self.ended = False
 
     def ask(self, *_):
         if self.asked:
@@ -60,6 +61,9 @@ class StopBetweenUpdates(Callback):
     def on_train_batch_end(self, *_):
         if self.asked:
             raise KeyboardInterrupt
+
+    def on_train_end(self, *_):
+        self.ended = True
 
 
 class SameConfig(Callback):
@@ -158,6 +162,8 @@ class TdmCLI(LightningCLI):
             signal.signal(signal.SIGINT, stop.ask)
         try:
             self.trainer.fit(model, **kwargs | {"weights_only": True})
+            if not stop.ended:  # a finished run, resumed: it may have been killed before this
+                model.on_train_end()
         except SystemExit:  # what Lightning makes of Ctrl-C
             if not self.trainer.interrupted:
                 raise
@@ -183,6 +189,9 @@ def _checkpoint(path: Path) -> dict:
     if not path.is_file():
         raise InputError(f"no checkpoint {str(path)!r} to resume from; leave out --ckpt_path")
     try:
+        with ZipFile(path) as parts:  # of the checksums there, torch looks at none
+            if broken := parts.testzip():
+                raise ValueError(f"{broken} is broken")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # on foreign bytes an unpickler may raise anything
         raise InputError(f"{str(path)!r} is cut short or no checkpoint; {ANEW}") from None

@@ -202,7 +202,7 @@ class ScoreDistillation(RepeatableTraining):
     def on_train_end(self) -> None:
         way = dict(grids=[list(grid) for grid in self.method.grids], solver=self.method.solver)
         self.save_average("student", **way)
-        if self.trainer.is_global_zero and self.trainer.loggers:
+        if self.trainer.is_global_zero and self.trainer.loggers and self.calls:
             print(f"data read: none; teacher evaluations: {self.calls:g} a sample and update")
 
 

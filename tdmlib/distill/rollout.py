@@ -155,7 +155,7 @@ class FewSteps:
         guidance = None
         if self.guidance is not None:
             low, high = self.guidance
-            guidance = low + (high - low) * uniform()
+            guidance = (low + (high - low) * uniform()).clamp_max(high)  # it may round beyond
         return Start(noise, step, K, landing, guidance)
 
     def assign(self, place: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -229,7 +229,8 @@ class FewSteps:
         k, K = start.step, start.count
         if K is None:
             K = torch.full_like(k, self.sizes[-1])
-        check_shapes(start.noise.shape[:1], step=k, count=K, landing=start.landing)
+        parts = dict(step=k, count=K, landing=start.landing, guidance=start.guidance)
+        check_shapes(start.noise.shape[:1], **parts)
         for name, value in {"steps": k, "counts": K}.items():
             if value.dtype not in (torch.int64, torch.int32):
                 raise InputError(f"{name} are of type {value.dtype}; they must be whole numbers")

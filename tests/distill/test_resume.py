@@ -228,3 +228,17 @@ def test_a_broken_checkpoint_is_refused(finished, teacher, tmp_path, monkeypatch
         assert stop.value.code == 2 and error.count("\n") == 1, error
         assert "leave out --ckpt_path" in error
     assert [p.name for p in folder.iterdir()] == ["last.ckpt"] * (content is not None)
+
+
+def test_a_run_killed_before_its_weights_were_written_gets_them(tmp_path, teacher, whole):
+    finish(start(tmp_path, teacher))
+    (tmp_path / "runs/digits_tdm/student.safetensors").unlink()
+    finish(start(tmp_path, teacher, "--ckpt_path", "last"))
+    assert equal(student(tmp_path), whole)
+    path = tmp_path / "runs/digits_tdm/last.ckpt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    process = start(tmp_path, teacher, "--ckpt_path", "last")
+    out, _ = process.communicate()
+    assert process.returncode == 2 and "is cut short or no checkpoint" in out

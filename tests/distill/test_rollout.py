@@ -17,6 +17,7 @@ from tdmlib.distill.rollout import FewSteps, Rollout, Start
 from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
 from tdmlib.linear import LinearTDM, marginal_variance
+from tdmlib.models import ResidualMLP
 from tdmlib.sampling import extrapolate, sample, trajectory
 from tdmlib.schedules import cosine
 
@@ -190,6 +191,19 @@ def test_a_fake_score_can_be_told_which_step_its_point_belongs_to(landing):
     assert told["student"] + told["teacher"] == [None] * 9  # of K = 4, and where they end
     assert method.aware("fake")["origin"] and "origin" not in method.aware("student")
     assert "origin" not in TDM(SCHEDULE, interval="full").aware("fake")
+
+
+def test_drawn_guidance_does_not_round_beyond_what_a_network_takes(monkeypatch):
+    ends = (11.6, 11.7)
+    torch.set_default_dtype(torch.float32)  # the fixture of this folder sets and resets it
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size, 1 - 2**-24))
+    start = TDM(SCHEDULE, guidance=ends).start(2, (3,), torch.Generator())
+    network = ResidualMLP((3,), T=SCHEDULE.T, classes=1, width=8, blocks=1, guidance=ends)
+    assert network(start.noise, 1, Condition(guidance=start.guidance)).shape == (2, 3)
+    with pytest.raises(InputError, match=r"guidance has shape \(3,\), expected \(2,\)"):
+        TDM(SCHEDULE, guidance=ends).rollout(
+            lambda z, t, cond: z, Start(start.noise, start.step, guidance=torch.full((3,), 11.6))
+        )
 
 
 def test_the_student_imitates_the_guidance_that_it_is_told():
