@@ -5,6 +5,7 @@ z of shape (B, …), t an int or an integer tensor of shape (B,), and the result
 cond is a tensor of labels, None for none, or a `Condition` where there is more to tell.
 """
 
+import math
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from numbers import Real
@@ -26,10 +27,8 @@ class Rows:
 
     def __getitem__(self, rows) -> Self:
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        kept = (type(None), int, float)
-        return replace(
-            self, **{name: v[rows] for name, v in parts.items() if not isinstance(v, kept)}
-        )
+        arrays = {name: part for name, part in parts.items() if getattr(part, "ndim", 0)}
+        return replace(self, **{name: array[rows] for name, array in arrays.items()})
 
 
 @dataclass(frozen=True)
@@ -56,17 +55,19 @@ class GaussianDenoiser:
     """The optimal denoiser of x ~ N(mean, diag(λ)), x̂ = μ + αλ/(α²λ + σ²)(z − αμ) (Prop. 3.1).
 
     `lam` and `mean` broadcast against z; all three are NumPy arrays or all torch tensors.
-    Raises InputError for a λ that is negative or not finite, for what is neither a number nor an
-    array, and for samples that the two would broadcast to another shape.
+    Raises InputError for a λ that is negative or not finite, a mean that is not finite, for what is
+    neither a number nor an array of them, and for samples that the two would broadcast to another
+    shape.
     """
 
     def __init__(self, schedule: Schedule, lam, mean=0.0):
         for name, value in (("λ", lam), ("mean", mean)):
             if not isinstance(value, Real) and not hasattr(value, "shape"):
                 raise InputError(f"{name} = {value!r:.40}: give a number, an array or a tensor")
-        good = (lam >= 0) & (lam < float("inf"))
-        if not (good if isinstance(good, bool) else bool(good.all())):
+        if not _within(lam, 0):
             raise InputError(f"λ = {lam}: variances are finite and λ ≥ 0")
+        if not _within(mean):
+            raise InputError(f"mean = {mean}: must be finite")
         self.schedule, self.lam, self.mean = schedule, lam, mean
 
     def __call__(self, z, t, cond=None):
@@ -181,6 +182,15 @@ class Guided(nn.Module):
             return conditional
         empty = self.denoiser(z, t, replace(cond, label=self.null, guidance=None).bare())
         return empty + scale * (conditional - empty)
+
+
+def _within(value, least=-math.inf) -> bool:
+    """Whether all numbers of `value` are finite and ≥ least; strings are not."""
+    try:
+        good = (value >= least) & (value > -math.inf) & (value < math.inf)
+    except (TypeError, RuntimeError):
+        return False
+    return bool(good if isinstance(good, bool) else good.all())
 
 
 def _scale(scale, z: Tensor):

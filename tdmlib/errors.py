@@ -1,6 +1,7 @@
 """The one exception that means: the caller can mend this."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -56,6 +57,18 @@ def check_shapes(shape: tuple[int, ...], **arrays) -> None:
     for name, array in arrays.items():
         if array is not None and tuple(array.shape) != tuple(shape):
             raise InputError(f"{name} has shape {tuple(array.shape)}, expected {tuple(shape)}")
+
+
+def check_rows(rows: int, **arrays) -> None:
+    """Raise InputError naming the first that has neither `rows` rows nor, as one for all, no axis.
+
+    None passes, and so does a number.
+    """
+    for name, array in arrays.items():
+        if isinstance(array, str | Sequence):
+            raise InputError(f"{name} = {array!r:.40}: give an array or a tensor, one row a sample")
+        if getattr(array, "ndim", 0) and len(array) != rows:
+            raise InputError(f"{name} has {len(array)} rows for {rows} samples; give one a sample")
 
 
 def one_of(name: str, value, allowed: tuple[str, ...]) -> str:

@@ -24,11 +24,11 @@ def find(kind: str, name: str | Path) -> Path:
 
     Raises InputError that lists what is shipped when there is neither.
     """
-    name, shipped = Path(name), folder(kind)
+    given, name, shipped = name, Path(name), folder(kind)
     if os.path.isfile(name):  # false, not an error, for a name too long or with a NUL
         return name
     inside = shipped / (name.relative_to(kind) if name.parts[:1] == (kind,) else name)
     if os.path.isfile(inside) and inside.resolve().is_relative_to(shipped.resolve()):
         return inside
     names = ", ".join(sorted(p.name for p in shipped.glob(f"*.{_SUFFIX[kind]}")))
-    raise InputError(f"no file {str(name)!r:.200}; shipped are {names}")
+    raise InputError(f"no file {str(given)!r:.200}; shipped are {names}")

@@ -100,6 +100,9 @@ def test_conditions_are_taken_apart_by_rows():
     label = torch.arange(3)
     assert Condition.of(label).bare() is label and Condition.of(cond) is cond is cond.bare()
     assert Condition.of(None).bare() is None and Condition(None)[:2] == Condition()
+    for one in (np.float32(2), np.int64(2), torch.tensor(2), 2.0):
+        kept = Condition(torch.arange(4), guidance=one)[torch.tensor([3])]
+        assert kept.guidance is one and kept.label.tolist() == [3]
 
 
 @pytest.mark.parametrize("w", [1.2, 1.6, 3.5])
@@ -129,6 +132,11 @@ def test_bad_variances_and_guidance_are_refused():
     for lam, mean in (([1.0, 2], 0.0), ("1", 0.0), (None, 0.0), (1.0, [0.0, 1.0])):
         with pytest.raises(InputError, match=r"(λ|mean) = .* give a number, an array or a tensor"):
             GaussianDenoiser(SCHEDULE, lam, mean)
+    with pytest.raises(InputError, match=r"λ = .*a"):
+        GaussianDenoiser(SCHEDULE, np.array(["a"]))
+    for mean in (np.nan, -np.inf, torch.tensor([0.0, np.nan]), np.array(["a"])):
+        with pytest.raises(InputError, match=r"mean = .*: must be finite"):
+            GaussianDenoiser(SCHEDULE, 1.0, mean)
 
 
 @pytest.mark.parametrize("array", [np.ones, torch.ones])

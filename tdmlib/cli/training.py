@@ -76,8 +76,8 @@ class SameConfig(Callback):
         return self.config
 
     def check(self, checkpoint: dict, path: Path) -> None:
-        theirs = checkpoint.get("callbacks", {}).get(self.state_key)
-        if theirs is None:
+        theirs = checkpoint["callbacks"].get(self.state_key)
+        if not isinstance(theirs, dict):
             raise InputError(f"{str(path)!r} holds no configuration to go on with; {ANEW}")
         for key in {**self.config, **theirs}:
             there, here = (config.get(key, "not set") for config in (theirs, self.config))
@@ -193,14 +193,27 @@ def _checkpoint(path: Path) -> dict:
             if broken := parts.testzip():
                 raise ValueError(f"{broken} is broken")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        fits = _is_of_training(checkpoint)
     except Exception:  # on foreign bytes an unpickler may raise anything
         raise InputError(f"{str(path)!r} is cut short or no checkpoint; {ANEW}") from None
-    missing = {"state_dict", "optimizer_states", "loops"}.difference(
-        checkpoint if isinstance(checkpoint, dict) else ()
-    )
-    if missing:
+    if not fits:
         raise InputError(f"{str(path)!r} is no checkpoint of a training run; {ANEW}")
     return checkpoint
+
+
+def _is_of_training(checkpoint) -> bool:
+    """Whether what Lightning restores is there, and of the kinds that it takes for granted."""
+    kinds = dict(state_dict=dict, loops=dict, callbacks=dict, optimizer_states=list,
+                 lr_schedulers=list, epoch=int, global_step=int)  # fmt: skip
+    return (
+        isinstance(checkpoint, dict)
+        and all(isinstance(checkpoint.get(name), kind) for name, kind in kinds.items())
+        and isinstance(checkpoint["loops"].get("fit_loop"), dict)
+        and all(
+            isinstance(state, dict) and {"state", "param_groups"} <= state.keys()
+            for state in checkpoint["optimizer_states"]
+        )
+    )
 
 
 def _cause(error: BaseException | None) -> InputError | None:
@@ -237,7 +250,10 @@ def _brief(message: str) -> str:
         key, value = f"{key}.{nested[1]}", nested[2]
     if literal := re.search(r"Literal\[(.*?)\]", expected[1]):
         return f"{key} = {value:.80}: choose one of {literal[1]}"
-    names = re.findall(r"[\w.]+(?='>|\])", expected[1])
+    if value == "None":  # what jsonargparse makes of null for what lies so deep
+        return f"{key} = null: say that in the configuration's file, not on the command line"
+    lists = re.sub(r"[\w.]+\[(\w+)[^]]*\]", r"<class 'list of \1'>", expected[1])
+    names = re.findall(r"[\w. ]+(?='>)", lists)
     types = dict.fromkeys("null" if name == "NoneType" else name for name in names)
     return f"{key} = {value:.80}: expected {' or '.join(types) or expected[1]}"
 
@@ -257,7 +273,7 @@ def _config(name: str) -> str:
     path = find("configs", name)
     try:
         yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{name} is not YAML: {error}") from None
     return str(path)
 
@@ -294,6 +310,8 @@ def run(arguments: list[str]) -> None:
     ) as error:  # fmt: skip
         if cause := _cause(error):
             raise _own(cause) from None
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise InputError("out of memory; take a smaller batch_size or network") from None
         if stop.begun and not isinstance(error, MisconfigurationException):
             raise
         # before the training is set up whatever goes wrong is the configuration's

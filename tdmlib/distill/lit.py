@@ -53,6 +53,9 @@ class ScoreDistillation(RepeatableTraining):
     start : weights file or `denoisers` wrapper of a network of which student and fake score start
         as copies; by default the teacher.
 
+    In several processes it wants the strategy ddp_find_unused_parameters_true (or …fork…), as each
+    loss moves one of two networks.
+
     Raises InputError for a number outside its range, a weights file that is none, or a teacher
     without a network where `start` is not given.
     """
@@ -83,9 +86,11 @@ class ScoreDistillation(RepeatableTraining):
         if getattr(teacher, "schedule", original.schedule) != original.schedule:
             raise InputError("teacher and start have different schedules; give both the same")
         super().__init__(seed, ema, warmup, last_rate)
-        self.batch_size = check_number("batch_size", batch_size, 1, whole=True)
+        self.batch_size = check_number("batch_size", batch_size, 1, 10**9, whole=True)
         self.accumulate = check_number("accumulate", accumulate, 1, whole=True)
-        self.updates_per_epoch = check_number("updates_per_epoch", updates_per_epoch, 1, whole=True)
+        self.updates_per_epoch = check_number(
+            "updates_per_epoch", updates_per_epoch, 1, 10**9, whole=True
+        )
         self.fake_updates = check_number("fake_updates", fake_updates, 1, whole=True)
         self.clip = clip if clip is None else check_positive("clip", clip)
         if not isinstance(fake_by_count, bool):
@@ -136,6 +141,11 @@ class ScoreDistillation(RepeatableTraining):
             raise InputError("score distillation takes no data: leave out data")
         if self.trainer.precision == "16-mixed":
             raise InputError("precision = 16-mixed: take bf16-mixed, whose gradients need no scale")
+        if not getattr(self.trainer.strategy.model, "find_unused_parameters", True):
+            raise InputError(
+                "each loss moves one of two networks; set trainer.strategy to "
+                "ddp_find_unused_parameters_true"
+            )
 
     def training_step(self, batch: int, _):
         """One update: the student follows both scores, then the fake score learns its samples.

@@ -25,6 +25,16 @@ def _mean(value: Tensor) -> Tensor:
     return vectors(value).mean(1)
 
 
+def check_scale(c: float) -> float:
+    """c of the pseudo-Huber metrics. Raises InputError unless float32 holds its square."""
+    return check_number("c", check_positive("c", c), 1e-18, 1e18)
+
+
+def check_cap(name: str, value: float) -> float:
+    """A bound on weights. Raises InputError unless it is positive and at most 1e30."""
+    return check_number(name, check_positive(name, value), 0, 1e30)
+
+
 def distance(
     x_hat: Tensor, target: Tensor, metric: Metric = "pseudo_huber", c: float | None = None
 ) -> Tensor:
@@ -34,11 +44,12 @@ def distance(
     Both arguments are clean predictions of shape (B, …). "pseudo_huber" is
     √(‖·‖² + c²) − c per sample, c = 0.00054 √d (Song and Dhariwal, 2024);
     "pseudo_huber_elementwise" (c = 1e-3) and "l2" average over dimensions. Raises
-    InputError for an unknown metric, shapes that differ or have one axis, or `c` ≤ 0.
+    InputError for an unknown metric, shapes that differ or have one axis, or a `c` that is not
+    within 1e-18 … 1e18.
     """
     check_shapes(x_hat.shape, target=target)
     if c is not None:
-        check_positive("c", c)
+        check_scale(c)
     gap = vectors(x_hat - target.detach())  # (B, d)
     match metric:
         case "pseudo_huber":
@@ -70,7 +81,7 @@ def student_loss(
     All arguments are clean predictions of shape (B, …); `metric` and `c` as in `distance`, the
     paper's is "pseudo_huber". `normalize` divides the value by the mean |x̂ − x_{φ,cfg}| of the
     sample, as the public script does. Raises InputError for an unknown metric, shapes that differ,
-    `cfg` ≠ 1 without `x_uncond`, a `cfg` that is not finite, or `c` ≤ 0.
+    `cfg` ≠ 1 without `x_uncond`, a `cfg` that is not finite, or a `c` as in `distance`.
     """
     check_shapes(x_hat.shape, x_teacher=x_teacher, x_fake=x_fake, x_uncond=x_uncond)
     check_number("cfg", cfg)
@@ -96,9 +107,9 @@ def fake_loss(
     """Mean square over dimensions × min(SNR, cap) × weight, shape (B,).
 
     x_fake and target have shape (B, …); snr = α_τ²/σ_τ² and weight have shape (B,).
-    Raises InputError for other shapes, or snr_cap ≤ 0.
+    Raises InputError for other shapes, or a snr_cap that is not positive or beyond 1e30.
     """
-    check_positive("snr_cap", snr_cap)
+    check_cap("snr_cap", snr_cap)
     check_shapes(x_fake.shape, target=target)
     check_shapes(x_fake.shape[:1], snr=snr, weight=weight)
     value = _mean((x_fake - target) ** 2)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tdmlib.distill.losses import vectors
-from tdmlib.errors import InputError, check_positive, check_shapes
+from tdmlib.distill.losses import check_cap, vectors
+from tdmlib.errors import InputError, check_shapes
 from tdmlib.schedules import Schedule
 
 
@@ -100,8 +100,8 @@ def transition_target(
 
 def _laws(group: Tensor, i) -> Tensor:
     """The names in `group`. Raises InputError unless they are whole, each of one level i."""
-    if group.is_floating_point() and (group != group.round()).any():
-        raise InputError("group holds fractions or NaN; name laws by whole numbers")
+    if group.is_floating_point() and not (group.isfinite() & (group == group.round())).all():
+        raise InputError("group holds fractions, NaN or infinity; name laws by whole numbers")
     level = torch.as_tensor(i, device=group.device).expand_as(group)
     laws, law = group.unique(return_inverse=True)
     last = level.new_empty(len(laws)).scatter_(0, law, level)  # the level of some sample of each
@@ -172,7 +172,7 @@ def density_ratio(
     """
     check_shapes(mixed.shape, noise=noise)
     if cap is not None:
-        check_positive("cap", cap)
+        check_cap("cap", cap)
     d, way = vectors(noise).shape[1], _forward(i, tau, schedule, noise)
     exponent = 0.5 * vectors(noise**2 - mixed**2).sum(1)
     ratio = (d * (way.beta / way.sigma()).log().flatten() + exponent).exp()

@@ -167,7 +167,8 @@ class RepeatableTraining(LightningModule):
         if self.trainer.is_global_zero and self.trainer.loggers:
             path = Path(folder) / f"{name}.safetensors"
             self.save(path, self.average.module, updates=int(self.update), **notes)
-            print(f"wrote the averaged {name} to {path}")
+            averaged = "averaged " * isinstance(self.average, WarmAverage)
+            print(f"wrote the {averaged}{name} to {path}")
 
 
 class NetworkTraining(RepeatableTraining):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tdmlib.denoisers import Condition, Rows
-from tdmlib.errors import InputError, check_choices, check_number, check_shapes
-from tdmlib.models.told import as_tuple, check_counts, check_range
+from tdmlib.errors import InputError, check_choices, check_number, check_rows, check_shapes
+from tdmlib.models.told import as_tuple, check_axes, check_counts, check_range
 from tdmlib.sampling import Solver, ddim_step, extrapolate, sample, time_grid
 from tdmlib.schedules import Schedule
 
@@ -140,9 +140,9 @@ class FewSteps:
         """Draw noise (batch, *shape), K by `shares` and steps k of each K equally often.
 
         A batch that cannot hold them so comes near, and does on the average. Raises InputError for
-        a batch that is no whole number ≥ 0.
+        a batch that is no whole number ≥ 0, or a shape without axes.
         """
-        batch = check_number("batch", batch, 0, whole=True)
+        batch, shape = check_number("batch", batch, 0, whole=True), check_axes(shape)
         device = generator.device
 
         def uniform():
@@ -192,9 +192,11 @@ class FewSteps:
     def rollout(self, student: Denoiser, start: Start, cond: Tensor | None = None) -> Rollout:
         """Run the student from noise to its step k, each sample on the grid of its own K.
 
-        `cond` are labels (B,), or None; the points have the dtype of the noise. Raises
-        InputError for a K that is not learnt, or a step outside 0 … K − 1.
+        `cond` are labels (B,), one for all, or None; the points have the dtype of the noise.
+        Raises InputError for a K that is not learnt, a step outside 0 … K − 1, or another
+        number of labels.
         """
+        check_rows(len(start.noise), cond=cond)
         K = self.count(start)
         levels, told = self.levels(K), self.condition("student", cond, replace(start, count=K))
         x = start.noise.clone()

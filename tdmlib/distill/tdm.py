@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tdmlib.denoisers import Condition
 from tdmlib.distill.divergences import fisher_predictions, kl_predictions
-from tdmlib.distill.losses import Metric, fake_loss, student_loss
+from tdmlib.distill.losses import Metric, check_cap, check_scale, fake_loss, student_loss
 from tdmlib.distill.renoise import (
     Renoise,
     density_ratio,
@@ -33,6 +33,7 @@ from tdmlib.distill.renoise import (
 )
 from tdmlib.distill.rollout import Denoiser, FewSteps, Rollout, Start  # noqa: F401
 from tdmlib.errors import InputError, check_number, check_positive, check_shapes
+from tdmlib.models.told import check_axes
 from tdmlib.schedules import Schedule
 
 
@@ -134,10 +135,11 @@ class TDM(FewSteps):
                 f"a step from T = {low} has no τ but T, where alpha_T = 0 leaves nothing of its "
                 "samples; take fewer steps or a smaller margin or lowest"
             )
-        for name in ("c", "weight_cap"):
-            if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name))
-        check_positive("snr_cap", self.snr_cap)
+        if self.c is not None:
+            check_scale(self.c)
+        check_cap("snr_cap", self.snr_cap)
+        if self.weight_cap is not None:
+            check_cap("weight_cap", self.weight_cap)
         check_number("shift", check_positive("shift", self.shift), 0, 1e6)
         if self.fake_target == "stable" and (self.guidance or self.landing == "random"):
             raise InputError(
@@ -174,9 +176,10 @@ class TDM(FewSteps):
     def renoise(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Renoise:
         """Draw what diffuses `batch` points of `shape`; anew for every update of a network.
 
-        Raises InputError for a batch that is no whole number ≥ 0.
+        Raises InputError for a batch that is no whole number ≥ 0, or a shape without axes.
         """
-        batch, device = check_number("batch", batch, 0, whole=True), generator.device
+        batch, shape = check_number("batch", batch, 0, whole=True), check_axes(shape)
+        device = generator.device
         return Renoise(
             u=torch.rand(batch, generator=generator, device=device),
             noise=torch.randn(batch, *shape, generator=generator, device=device),
@@ -187,9 +190,11 @@ class TDM(FewSteps):
 
         They are uniform for uniform `u` (B,) in [0, 1) and shift = 1; on full intervals
         they end at T − headroom.
-        Raises InputError for another shape.
+        Raises InputError for another shape, and for `u` outside [0, 1), but on a GPU.
         """
         check_shapes(rollout.i.shape, u=u)
+        if u.device.type == "cpu" and not ((u >= 0) & (u < 1)).all():  # a GPU is not waited for
+            raise InputError("u: numbers must lie in [0, 1)")
         full = torch.full_like(rollout.i, self.schedule.T)
         top = (rollout.upper if self.interval == "separate" else full) - self.headroom
         low = (rollout.i + self.margin).clamp_min(self.lowest)
@@ -293,7 +298,7 @@ class TDM(FewSteps):
         way = *self.point(rollout), tau, renoise.noise, self.schedule
         if self.fake_target == "transition":
             return transition_target(*way)
-        known = [k for k in (rollout.i, rollout.count, cond) if k is not None]
+        known = [k for k in (rollout.i, rollout.count, cond) if getattr(k, "ndim", 0)]
         columns = [k.double().reshape(len(k), math.prod(k.shape[1:])) for k in known]
         columns = torch.cat(columns, dim=1)
         group = torch.zeros_like(rollout.i)

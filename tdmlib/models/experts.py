@@ -62,7 +62,7 @@ class _Experts(nn.Module):
 
         A GPU is waited for, to learn which experts a batch meets.
         """
-        check_samples(z, self.shape)
+        check_samples(z, self.shape, self.experts[0].last.weight)
         cond, t = Condition.of(cond), levels("t", t, z, self.T)
         parts = {f.name: getattr(cond, f.name) for f in fields(cond)}
         kinds = {"guidance": self.experts[0].frequencies.dtype}  # in another, 1.7 may exceed 1.7

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tdmlib.denoisers import Condition
 from tdmlib.errors import InputError, check_number, check_positive
 from tdmlib.models.told import (
+    check_axes,
     check_counts,
     check_labels,
     check_range,
@@ -81,10 +82,7 @@ class ResidualMLP(nn.Module):
         super().__init__()
         sizes = dict(T=T, classes=classes, width=width, blocks=blocks)
         T, classes, width, blocks = (check_number(k, n, 1, whole=True) for k, n in sizes.items())
-        axes = tuple(shape) if hasattr(shape, "__iter__") else ()
-        if not axes:
-            raise InputError(f"shape = {shape!r}: a sample has at least one axis, as in (2,)")
-        shape = tuple(check_number("shape", n, 1, whole=True) for n in axes)
+        shape = check_axes(shape)
         embedding = check_number("embedding", embedding, 2, whole=True)
         check_number("dropout", dropout, 0, 1)
         counts = None if counts is None else list(check_counts(counts))
@@ -193,11 +191,11 @@ class ResidualMLP(nn.Module):
     def forward(self, z: Tensor, t: Tensor, cond=None) -> Tensor:
         """z (B, *shape), t (B,) levels, cond (B,) labels or a `Condition`; of the shape of z.
 
-        One level or label may stand for all. Raises InputError for other shapes, and for what the
-        network is not told or has not learnt; on a GPU not for levels and labels out of range,
-        which only a wait for it would show.
+        One level or label may stand for all. Raises InputError for other shapes or types, and for
+        what the network is not told or has not learnt; on a GPU not for levels and labels out of
+        range, which only a wait for it would show.
         """
-        check_samples(z, self.shape)
+        check_samples(z, self.shape, self.last.weight)
         modulation = self.modulation(levels("t", t, z, self.T), cond)
         h = z.flatten(1)
         if self.config["fourier"]:

@@ -9,10 +9,20 @@ from torch import Tensor
 from tdmlib.errors import InputError, check_number, check_shapes
 
 
-def check_samples(z: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise InputError unless z is (B, *shape)."""
+def check_samples(z: Tensor, shape: tuple[int, ...], weight: Tensor) -> None:
+    """Raise InputError unless z is (B, *shape), of the type of a weight; autocast converts."""
     if not z.ndim or z.shape[1:] != shape:
         raise InputError(f"samples have shape {tuple(z.shape[1:])}, the network takes {shape}")
+    if z.dtype != weight.dtype and not torch.is_autocast_enabled(z.device.type):
+        raise InputError(f"samples are of type {z.dtype}, the network is of {weight.dtype}")
+
+
+def check_axes(shape) -> tuple[int, ...]:
+    """The shape of one sample, (…), of at least one axis; or InputError."""
+    axes = as_tuple(shape)
+    if not isinstance(axes, tuple) or not axes:
+        raise InputError(f"shape = {shape!r:.40}: a sample has at least one axis, as in (2,)")
+    return tuple(check_number("shape", n, 1, whole=True) for n in axes)
 
 
 def is_told(name: str, given, learnt) -> bool:
@@ -27,9 +37,11 @@ def is_told(name: str, given, learnt) -> bool:
 def each(name: str, value, like: Tensor, dtype=None) -> Tensor:
     """A tensor (B,), one number a sample of `like`, of such or of one for all; or InputError."""
     try:
-        value = torch.as_tensor(value, dtype=dtype)
-    except (TypeError, ValueError, RuntimeError):
+        kind, value = torch.as_tensor(value).dtype, torch.as_tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise InputError(f"{name} = {value!r:.40}: give one number, or one a sample") from None
+    if kind == torch.bool:
+        raise InputError(f"{name} is of type bool; give numbers")
     if value.ndim:
         check_shapes(like.shape[:1], **{name: value})
     return value.to(like.device).expand(like.shape[:1])
@@ -45,10 +57,12 @@ def place(K: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 def levels(name: str, value, like: Tensor, T: int) -> Tensor:
-    """Levels (B,) from `each`; InputError beyond 0 … T, but on a GPU, which is not waited for."""
+    """Levels (B,) from `each`; InputError for others than 0 … T, but on a GPU: no wait for it."""
     t = each(name, value, like)
-    if t.device.type == "cpu" and len(beyond := t[~((t >= 0) & (t <= T))]):
-        check_number(name, beyond[0].item(), 0, T, whole=True)
+    if t.device.type == "cpu":
+        whole = t == t.round() if t.is_floating_point() else True
+        if len(others := t[~((t >= 0) & (t <= T) & whole)]):
+            check_number(name, others[0].item(), 0, T, whole=True)
     return t
 
 
@@ -63,7 +77,7 @@ def check_counts(counts) -> tuple[int, ...]:
     counts = as_tuple(counts)
     if not isinstance(counts, tuple | range | set):
         raise InputError(f"counts = {counts!r}: name them in a list, as in (1, 2, 4, 8)")
-    counts = tuple(sorted({check_number("K", K, 1, whole=True) for K in counts}))
+    counts = tuple(sorted({check_number("K", K, 1, 1_000_000, whole=True) for K in counts}))
     if not counts:
         raise InputError("counts = (): name the step counts to learn, as in (1, 2, 4, 8)")
     return counts

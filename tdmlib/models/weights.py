@@ -20,6 +20,8 @@ NETWORKS = {
 PREDICTIONS = {"FromV": denoisers.FromV, "FromFlow": denoisers.FromFlow}
 DENOISER = ("network", "config", "prediction", "alpha", "sigma")
 AUTOENCODER = ("network", "config")
+# What a description that makes no sense may end in.
+UNKNOWN = KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError, MemoryError
 
 
 def save_denoiser(path: str | Path, denoiser, dtype=torch.float32, **notes) -> Path:
@@ -64,7 +66,7 @@ def read_description(
         raise InputError(f"{str(path)!r} does not describe a {what} of tdmlib")
     try:
         about = json.loads(metadata["tdmlib"])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} describes its {what} in broken JSON: {error}") from None
     if missing := [f for f in fields if not isinstance(about, dict) or f not in about]:
         raise InputError(f"{str(path)!r} describes a {what} without {', '.join(missing)}")
@@ -82,7 +84,7 @@ def load_denoiser(path: str | Path):
         network = NETWORKS[about["network"]](**about["config"])
         schedule = schedules.Schedule(about["alpha"], about["sigma"])
         denoiser = PREDICTIONS[about["prediction"]](network, schedule)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except UNKNOWN as error:
         raise InputError(f"{str(path)!r} describes a denoiser unknown here: {error}") from None
     if network.T != schedule.T:
         raise InputError(
@@ -98,14 +100,18 @@ def load_vae(path: str | Path) -> VAE:
         raise InputError(f"{str(path)!r} holds a {about['network']!s:.40}, not a VAE")
     try:
         vae = VAE(**about["config"])
-    except (TypeError, ValueError, RuntimeError) as error:
+    except UNKNOWN as error:
         raise InputError(f"{str(path)!r} describes a VAE unknown here: {error}") from None
     return _with_weights(vae, path)
 
 
 def _with_weights(module: torch.nn.Module, path: str | Path):
     with safe_open(path, "pt") as file:
-        state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    for key, tensor in state.items():
+        if tensor.is_complex():
+            raise InputError(f"{str(path)!r} holds complex weights in {key}")
+        state[key] = tensor.float()
     check_state(module, state, path)
     for key, tensor in state.items():
         if not torch.isfinite(tensor).all():
@@ -118,8 +124,12 @@ def check_state(module: torch.nn.Module, state: dict, source) -> None:
     """Raise InputError naming the first tensor of `state` that does not fit `module`."""
     own = module.state_dict()
     for key in [*own, *state]:
-        theirs, ours = (tuple(s[key].shape) if key in s else "missing" for s in (state, own))
+        theirs, ours = (_shape(s[key]) if key in s else "missing" for s in (state, own))
         if theirs != ours:
             raise InputError(
                 f"{str(source)!r} is of another architecture: {key} is {theirs} there, {ours} here"
             )
+
+
+def _shape(value) -> tuple[int, ...] | str:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else "no tensor"

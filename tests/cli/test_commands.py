@@ -93,6 +93,16 @@ def test_evaluate_measures_a_model_and_a_file_alike(tdm):
         (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=many"],
          "max_epochs = many: expected int or null"),
         (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=-5"], "max_epochs"),
+        (["fit", "--config", "digits_tdm.yaml", "--model.init_args.method.init_args.steps=null"],
+         "tdm: steps = null: say that in the configuration's file"),
+        (["fit", "--config", "digits_tdm.yaml", "--model.init_args.method.init_args.steps=a"],
+         "tdm: steps = a: expected int or list of int or null\n"),
+        (["fit", "--config", "digits_tdm.yaml", "--model.init_args.method.init_args.guidance=3"],
+         "tdm: guidance = 3: expected list of float or null\n"),
+        (["fit", "--config", "deep.yaml"], "deep.yaml is not YAML: maximum recursion depth"),
+        (["fit", "--config", "digits_teacher.yaml",
+          "--model.init_args.network.init_args.width=10000000"], "out of memory; take a smaller"),
+        (["sample", "--out", "o.npz", "--model", ""], "no file ''; shipped are"),
         (["fit", "--config", "digits_tdm.yaml", "--trainer.max_time=00:00:00:05"], "max_time ends"),
         (["fit", "--config", "digits_tdm.yaml", "--trainer.max_epochs=0"], "max_epochs = 0: no up"),
         (["fit", "--config", "digits_tdm.yaml", "--trainer.limit_train_batches=0"],
@@ -133,6 +143,7 @@ def test_evaluate_measures_a_model_and_a_file_alike(tdm):
 def test_bad_input_is_one_line_and_leaves_nothing(tdm, arguments, says):
     Path("text.safetensors").write_text("not weights")
     Path("bad.yaml").write_text("model: [unclosed")
+    Path("deep.yaml").write_text("model: " + "[" * 3000)
     np.save("nan.npy", np.full((60, 64), np.nan))
     np.save("shape.npy", np.zeros((60, 3)))
     np.savez("labels.npz", images=np.zeros((60, 64)), labels=np.full(60, 12))

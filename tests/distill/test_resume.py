@@ -163,7 +163,8 @@ def test_any_training_refuses_what_is_not_its_own(finished, teacher, tmp_path, m
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     refused(capfd, "model.class_path", *fit, f"--ckpt_path={foreign}")
-    torch.save({"state_dict": {}, "optimizer_states": [], "loops": {}}, "bare.ckpt")
+    checkpoint = torch.load(foreign, weights_only=True)
+    torch.save(checkpoint | {"callbacks": {}}, "bare.ckpt")
     refused(capfd, "holds no configuration", *fit, "--ckpt_path=bare.ckpt")
 
 
@@ -210,6 +211,33 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(
     assert not (tmp_path / "made").exists()
     torch.load(tmp_path / "evil.ckpt", weights_only=False)  # it would have
     assert (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"state_dict": 5}, {"state_dict": []}, {"callbacks": 5}, {"callbacks": []}, {"loops": {}},
+     {"loops": 5}, {"optimizer_states": [{}, {}]}, {"optimizer_states": [5]}, {"epoch": None},
+     {"lr_schedulers": {}}],
+)  # fmt: skip
+def test_what_is_no_checkpoint_inside_is_refused(
+    finished, teacher, tmp_path, monkeypatch, capfd, changes
+):
+    checkpoint = torch.load(finished / "runs/digits_tdm/last.ckpt", weights_only=True)
+    torch.save(checkpoint | changes, tmp_path / "made.ckpt")
+    monkeypatch.chdir(tmp_path)
+    refused(capfd, "is no checkpoint of a training run",
+            *arguments(teacher, "--ckpt_path=made.ckpt", epochs=1))  # fmt: skip
+
+
+def test_what_is_no_tensor_in_a_checkpoint_is_refused(
+    finished, teacher, tmp_path, monkeypatch, capfd
+):
+    checkpoint = torch.load(finished / "runs/digits_tdm/last.ckpt", weights_only=True)
+    checkpoint["state_dict"]["student.network.last.bias"] = 5
+    torch.save(checkpoint, tmp_path / "made.ckpt")
+    monkeypatch.chdir(tmp_path)
+    refused(capfd, "student.network.last.bias is no tensor there, (64,) here",
+            *arguments(teacher, "--ckpt_path=made.ckpt", epochs=1))  # fmt: skip
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", "first half"])

@@ -406,6 +406,42 @@ def test_a_start_of_no_step_that_is_learnt_is_refused(step, count, says):
         method.rollout(bent, start)
 
 
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [(torch.arange(5), "cond has 5 rows for 3 samples"), (torch.arange(2), "cond has 2 rows"),
+     (np.arange(4), "cond has 4 rows"), ([0, 1, 2], r"cond = \[0, 1, 2\]: give an array"),
+     ("cat", "cond = 'cat': give an array")],
+)  # fmt: skip
+def test_labels_of_another_number_than_the_samples_are_refused(labels, says):
+    start = Start(torch.zeros(3, 2), torch.tensor([0, 1, 3]))
+    with pytest.raises(InputError, match=says):
+        TDM(SCHEDULE).rollout(bent, start, labels)
+
+
+def test_one_label_may_stand_for_all_of_a_batch():
+    def labelled(z, t, cond):
+        return 0.5 * z + torch.as_tensor(cond).reshape(-1, 1)
+
+    method = TDM(SCHEDULE, fake_target="stable", weight="none")
+    start, renoise = method.start(8, (2,), generator()), method.renoise(8, (2,), generator())
+    many = torch.full((8,), 3)
+    whole = method.rollout(labelled, start, many)
+    losses = [method.fake_objective(labelled, whole, renoise, many)[0]]
+    for one in (3, torch.tensor(3), np.int64(3)):
+        assert torch.equal(method.rollout(labelled, start, one).x_i, whole.x_i)
+        losses.append(method.fake_objective(labelled, whole, renoise, one)[0])
+    assert all(torch.equal(loss, losses[0]) for loss in losses)
+
+
+@pytest.mark.parametrize("shape", [(), 5, None, (-1,), (2.5,), ("a",), "ab"])
+def test_a_sample_to_draw_has_a_shape(shape):
+    method = TDM(SCHEDULE)
+    for draw in (method.start, method.renoise):
+        with pytest.raises(InputError, match="shape = "):
+            draw(3, shape, generator())
+        assert draw(3, [2, 1], generator()).noise.shape == (3, 2, 1)
+
+
 def test_a_random_landing_is_drawn_and_a_batch_is_counted():
     method = TDM(SCHEDULE, landing="random")
     with pytest.raises(InputError, match="the start names no landing"):

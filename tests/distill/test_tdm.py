@@ -11,6 +11,7 @@ from torch import nn
 from tdmlib.denoisers import GaussianDenoiser, Guided
 from tdmlib.distill.losses import distance, fake_loss, student_loss
 from tdmlib.distill.renoise import (
+    density_ratio,
     diffuse,
     importance_weight,
     mixed_noise,
@@ -520,6 +521,45 @@ def test_losses_want_positive_constants_and_a_finite_guidance(bad):
     if bad not in (0, -1.0):
         with pytest.raises(InputError, match="cfg = "):
             student_loss(x, x, x, cfg=bad, x_uncond=x)
+
+
+@pytest.mark.parametrize("metric", ["pseudo_huber", "pseudo_huber_elementwise"])
+@pytest.mark.parametrize("c", [1e-18, 1e18])
+def test_constants_at_the_ends_of_their_range_keep_losses_finite_in_single_precision(metric, c):
+    x = torch.zeros(2, 3, dtype=torch.float32, requires_grad=True)
+    for far in (0.0, 1.0):
+        target = torch.full_like(x, far)
+        loss = student_loss(x, x.detach(), x.detach() - target, metric=metric, c=c)
+        (gradient,) = torch.autograd.grad(loss.sum(), x)
+        assert loss.isfinite().all() and gradient.isfinite().all()
+    for beyond in (c / 10, c * 10):
+        if not 1e-18 <= beyond <= 1e18:
+            with pytest.raises(InputError, match=r"c = .* within 1e-18 … 1e.18"):
+                student_loss(x, x, x, metric=metric, c=beyond)
+            with pytest.raises(InputError, match="c = "):
+                TDM(SCHEDULE, metric=metric, c=beyond)
+
+
+def test_bounds_on_weights_are_numbers_of_single_precision():
+    x, one = torch.zeros(2, 3, dtype=torch.float32), torch.ones(2, dtype=torch.float32)
+    assert fake_loss(x, x, snr=one, snr_cap=1e30).isfinite().all()
+    i, tau = torch.tensor([0, 3]), torch.tensor([5, 9])
+    assert density_ratio(x, x, i, tau, SCHEDULE, cap=1e30).isfinite().all()
+    for refused in (
+        lambda: fake_loss(x, x, snr=one, snr_cap=1e31),
+        lambda: density_ratio(x, x, i, tau, SCHEDULE, cap=1e31),
+        lambda: TDM(SCHEDULE, snr_cap=1e31),
+        lambda: TDM(SCHEDULE, weight="exact", weight_cap=1e31),
+    ):
+        with pytest.raises(InputError, match=r"cap = 1e.31: must be a finite number within 0 … 1e"):
+            refused()
+
+
+@pytest.mark.parametrize("u", [-0.1, 1.0, np.nan])
+def test_levels_are_drawn_from_numbers_below_one(u):
+    rollout = Rollout(None, None, None, *torch.tensor([[0, 10], [10, 20]]))
+    with pytest.raises(InputError, match=r"u: numbers must lie in \[0, 1\)"):
+        TDM(SCHEDULE).tau(rollout, torch.tensor([0.5, u]))
 
 
 @pytest.mark.parametrize("levels", [[40, 11], (40, 11), np.array([40, 11]), torch.tensor([40, 11])])

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from torch.multiprocessing import ProcessRaisedException
 
 from tdmlib.denoisers import Condition, FromV
 from tdmlib.distill.lit import ScoreDistillation
@@ -121,6 +122,12 @@ def test_without_an_average_the_student_itself_is_saved(tmp_path, teacher):
     assert distance(load_denoiser(tmp_path / "student.safetensors"), plain.student) == 0
     kept = {name.split(".")[0] for name in plain.state_dict()}
     assert kept == {"update", "student", "fake", "teacher"}
+
+
+def test_processes_that_wait_for_gradients_of_both_networks_are_refused(teacher):
+    says = r"InputError: each loss moves .* trainer.strategy to ddp_find_unused_parameters_true"
+    with pytest.raises(ProcessRaisedException, match=says):
+        train(module(teacher), devices=2, strategy="ddp_fork")
 
 
 @pytest.mark.parametrize(("accumulate", "by_count"), [(1, False), (2, False), (1, True)])
@@ -253,6 +260,8 @@ def lbfgs(parameters):
     ("settings", "trainer", "says"),
     [({"start": "shorter"}, {}, "teacher and start have different schedules"),
      ({}, {"max_steps": 6, "max_epochs": None}, "max_steps counts steps of both networks"),
+     ({"updates_per_epoch": 10**30}, {}, "updates_per_epoch = 10+: .* 1 … 1000000000"),
+     ({"batch_size": 10**11}, {}, "batch_size = 10+: .* within 1 … 1000000000"),
      ({}, {"max_epochs": -1}, "max_epochs = -1: the learning rate falls to an end"),
      ({"optimizer": lbfgs}, {}, "student_optimizer refuses its settings: .*closure"),
      ({"clip": 0}, {}, "clip = 0: must be positive"),

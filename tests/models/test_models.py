@@ -2,13 +2,15 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tdmlib.denoisers import Condition, FromV
 from tdmlib.errors import InputError
-from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
+from tdmlib.models import ResidualMLP, StepExperts, load_denoiser, save_denoiser
 from tdmlib.models.told import check_labels
 from tdmlib.models.weights import read_description
 from tdmlib.schedules import cosine
@@ -205,6 +207,11 @@ def described(path, **changes):
         ({"alpha": "cosine"}, "unknown here"),
         ({"alpha": [1.0, 0.0], "sigma": [0.0, 1.0]}, "T = 20 levels, its schedule 1"),
         ({"sigma": [0.0] * 21}, "unknown here"),
+        ({"alpha": [10**400] + [0.0] * 20}, "unknown here: int too large"),
+        (
+            {"config": {"shape": [2], "T": 20, "classes": 1, "counts": [10**30]}},
+            "K = 10+: must be a whole number within 1 … 1000000",
+        ),
         ({"prediction": "FromX"}, "FromX"),
         ({"config": {"shape": [1, 4, 4], "T": 20, "classes": 3, "width": -16}}, "width = -16"),
         ({"config": [1, 2]}, "unknown here"),
@@ -230,7 +237,7 @@ def test_descriptions_that_make_no_denoiser_are_refused(tmp_path, changes, says)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "3"])
+@pytest.mark.parametrize("text", ["{", "[]", "3", "[" * 100_000])
 def test_descriptions_that_are_no_json_object_are_refused(tmp_path, text):
     save_file(denoiser().state_dict(), tmp_path / "w", metadata={"tdmlib": text})
     with pytest.raises(InputError, match="describes"):
@@ -242,6 +249,27 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
     torch.nn.init.constant_(one.network.last.bias, float("nan"))
     with pytest.raises(InputError, match="NaN or infinite weights in network"):
         load_denoiser(save_denoiser(tmp_path / "nan.safetensors", one))
+
+
+def test_complex_weights_are_refused(tmp_path):
+    path = described(tmp_path / "w.safetensors")
+    with safe_open(path, "pt") as file:
+        state, about = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    key = "network.last.bias"
+    save_file(state | {key: state[key].to(torch.complex64)}, path, metadata=about)
+    with pytest.raises(InputError, match=f"complex weights in {key}"):
+        load_denoiser(path)
+
+
+def test_samples_of_another_type_than_the_network_are_refused():
+    one, z = denoiser(), torch.zeros(2, 1, 4, 4)
+    with pytest.raises(InputError, match=r"samples are of type torch.float64, the network is of"):
+        one.network(z.double(), torch.tensor([3, 3]))
+    with pytest.raises(InputError, match=r"samples are of type torch.float64"):
+        StepExperts(one.network, [[0, 20]])(z.double(), 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert one(z.bfloat16(), 3).shape == one(z, 3).shape == z.shape
+    assert one.double()(z.double(), 3).dtype == torch.float64
 
 
 def test_shapes_and_labels_are_checked():
@@ -290,6 +318,10 @@ def test_the_noisiest_level_is_a_quarter_turn():
      ({"guidance": torch.ones(3)}, r"guidance has shape \(3,\)"),
      ({"guidance": float("nan")}, "guidance = nan"),
      ({"origin": 21}, "origin = 21: .* 0 … 20"), ({"origin": torch.zeros(1)}, "origin has shape"),
+     ({"t": torch.tensor([3, 2.5])}, "t = 2.5: must be a whole number"), ({"t": True}, "type bool"),
+     ({"t": torch.tensor([3.0, np.nan])}, "t = nan"), ({"origin": 2.5}, "origin = 2.5: must be a"),
+     ({"steps": True}, "steps is of type bool"), ({"guidance": True}, "guidance is of type bool"),
+     ({"guidance": 10**400}, "guidance = 1000.*: give one number"), ({"label": False}, "type bool"),
      ({"t": torch.tensor([3, 21])}, "t = 21: .* 0 … 20"), ({"t": torch.tensor([-1, 3])}, "t = -1"),
      ({"t": torch.tensor([3, 4, 5])}, r"t has shape \(3,\), expected \(2,\)")],
 )  # fmt: skip
