@@ -38,7 +38,7 @@ def each(name: str, value, like: Tensor, dtype=None) -> Tensor:
     """A tensor (B,), one number a sample of `like`, of such or of one for all; or InputError."""
     try:
         kind, value = torch.as_tensor(value).dtype, torch.as_tensor(value, dtype=dtype)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
+    except (TypeError, ValueError, RuntimeError):
         raise InputError(f"{name} = {value!r:.40}: give one number, or one a sample") from None
     if kind == torch.bool:
         raise InputError(f"{name} is of type bool; give numbers")

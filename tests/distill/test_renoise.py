@@ -208,7 +208,7 @@ def test_a_cap_is_a_positive_number(cap):
 
 def test_a_group_is_named_by_whole_numbers_and_lies_at_one_level():
     x, group = torch.zeros(4, 2), torch.tensor([7, 7, 2, 2])
-    for part in (0.5, np.nan):
+    for part in (0.5, np.nan, np.inf):
         with pytest.raises(InputError, match="name laws by whole numbers"):
             stable_target(x, 3, 5, x, SCHEDULE, group + part)
     with pytest.raises(InputError, match="one law for samples at several levels i"):

@@ -114,12 +114,13 @@ def test_one_graph_is_held_at_a_time_and_one_network_s_gradients(teacher):
     assert most[4] < 0.4 * most[1]
 
 
-def test_without_an_average_the_student_itself_is_saved(tmp_path, teacher):
+def test_without_an_average_the_student_itself_is_saved(tmp_path, teacher, capsys):
     logger = CSVLogger(tmp_path, name="", version="")
     averaged, plain = train(module(teacher)), train(module(teacher, ema=0), logger=logger)
     assert distance(plain.student, averaged.student) == 0
     assert distance(averaged.average.module, averaged.student) > 1e-4
     assert distance(load_denoiser(tmp_path / "student.safetensors"), plain.student) == 0
+    assert "wrote the student to" in capsys.readouterr().out
     kept = {name.split(".")[0] for name in plain.state_dict()}
     assert kept == {"update", "student", "fake", "teacher"}
 
