@@ -19,7 +19,7 @@ def kl_predictions(
     teacher: Callable[[Tensor], Tensor], fake: Callable[[Tensor], Tensor],
     x_i: Tensor, i: Tensor, tau: Tensor, noise: Tensor, schedule: Schedule,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Both predictions at x_τ: ∇ KL(p ‖ q) = E[s_ψ − s_φ], and w_τ = σ_τ²/α_τ².
+    """x̂_φ and x̂_ψ at x_τ: by x_i/α_i, ∇ KL(p ‖ q) = α_τ E[s_ψ − s_φ], so that w_τ = σ_τ²/α_τ².
 
     How s_ψ depends on the student drops out, as E_p ∂ log p = 0; no network is differentiated.
     `teacher` and `fake` map x_τ to clean predictions; x_i and noise have shape (B, …).

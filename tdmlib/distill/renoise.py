@@ -90,7 +90,7 @@ def transition_target(
 ) -> Tensor:
     """The score −ε/β of q(x_τ | x_i) as a clean prediction, (x_τ − σ_τ² ε/β)/α_τ.
 
-    That is x_i/α_i − α_τ σ_i²/(α_i² β) ε, finite at α_τ = 0; it equals x_i where σ_i = 0 < β.
+    That is x_i/α_i − α_τ σ_i²/(α_i² β) ε, finite at α_τ = 0; it equals x_i/α_i where σ_i = 0 < β.
     Shapes, and what it raises, as in `diffuse`; where τ = i, β = 0, it is NaN or infinite.
     """
     check_shapes(x_i.shape, noise=noise)
