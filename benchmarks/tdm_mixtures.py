@@ -57,7 +57,9 @@ STUDENTS = {  # 1024 samples for each step
     "tdm2_shared": {"steps": 2, "batch_size": 2048},
     "tdm1_shared": FAR | {"steps": 1, "batch_size": 1024},
 }
-MORE_SEEDS = dict.fromkeys(("tdm4", "tdm2", "tdm1", "unify"), (*SEEDS, 3, 4, 5))  # three do not tell a tenth
+MORE_SEEDS = dict.fromkeys(  # three do not tell a tenth
+    ("tdm4", "tdm2", "tdm1", "unify"), (*SEEDS, 3, 4, 5)
+)
 ABLATED = "uneven"  # on this mixture one choice at a time is changed, in a shorter training
 SHORT = FAR | {"steps": 4, "updates_per_epoch": 200, "batch_size": 2048}
 TOGETHER = UNIFY | {"steps": None, "batch_size": 3072, "weight": "none"}
@@ -140,10 +142,10 @@ def teacher(name: str) -> dict[str, dict]:
 
 def held_bytes(run) -> int:
     """What autograd keeps of a rollout."""
-    kept = {}
+    held = {}
 
     def pack(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
     start = run.method.start(run.batch_size, run.shape, torch.Generator().manual_seed(0))
@@ -151,7 +153,7 @@ def held_bytes(run) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         rollout = run.method.rollout(run.student, start)
     assert rollout.x_i.requires_grad
-    return sum(kept.values())
+    return sum(held.values())
 
 
 @torch.no_grad()
@@ -192,7 +194,7 @@ def student(name: str, seed: int, choices: dict, quick: bool) -> dict:
     return found
 
 
-def told(work: Path, key: str, measure, *arguments):
+def kept_and_shown(work: Path, key: str, measure, *arguments):
     """What is `kept` of a measurement, and a line on it."""
     how = [T, SAMPLES, PROJECTIONS, TEACHER_STEPS, BEST, BASE, SETTINGS]
     found = kept(work / f"{key}.json", how, measure, *arguments)
@@ -237,7 +239,7 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes) as pool:  # one thread each
 
         def ask(key, *task):
-            return pool.submit(told, work, key, *task)
+            return pool.submit(kept_and_shown, work, key, *task)
 
         def students(label, choices, name):
             return [ask(f"{name}_{label}_seed{seed}", student, name, seed, choices, quick)

@@ -80,7 +80,9 @@ class Script:
         self.half = precision == "bf16-mixed"
 
     def update(self) -> None:
-        half = torch.autocast(self.device, torch.bfloat16) if self.half else nullcontext()
+        half = nullcontext()
+        if self.half:  # no cache: weights change within an update
+            half = torch.autocast(self.device, torch.bfloat16, cache_enabled=False)
         cond = torch.randint(CLASSES, (BATCH,), device=self.device)
         with half:
             self.loop.update(self.loop.draw(BATCH, SHAPE), cond)

@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any, Self
 
 import torch
+from array_api_compat import device
 from torch import Tensor, nn
 
 from tdmlib.errors import InputError, check_number, check_shapes
@@ -89,6 +90,8 @@ class MixtureDenoiser:
         self.schedule, self.mixture = schedule, mixture
 
     def __call__(self, z, t, cond=None):
+        if device(z) != device(self.mixture.means):  # it moves with the samples
+            self.mixture = self.mixture.to(device(z))
         return self.mixture.posterior_mean(z, *self.schedule.at(t, z))
 
 
@@ -150,7 +153,8 @@ class Corrected(_FromNetwork):
     """x̂ = x̂_base + σ · network: the denoiser `base` until the network learns more.
 
     A network whose last layer starts at zero makes a copy of `base`, closed form or not, that can
-    be trained. `base` has a `schedule`; where it is a network, freeze it.
+    be trained. `base` has a `schedule`, and is told the label alone; where it is a network, freeze
+    it.
     """
 
     def __init__(self, network: nn.Module, base):
@@ -159,7 +163,7 @@ class Corrected(_FromNetwork):
 
     def forward(self, z: Tensor, t, cond=None) -> Tensor:
         sigma = self.schedule.at(t, z)[1]
-        return self.base(z, t, cond) + sigma * self.predict(z, t, cond)
+        return self.base(z, t, Condition.of(cond).label) + sigma * self.predict(z, t, cond)
 
 
 class Guided(nn.Module):

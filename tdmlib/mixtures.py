@@ -5,9 +5,10 @@ diffused variable z = αx + σε; the defaults α = 1, σ = 0 give the data them
 """
 
 import math
+from copy import copy
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, to_device
 
 from tdmlib.errors import InputError, check_number
 
@@ -70,6 +71,13 @@ class GaussianMixture:
     def numpy(self) -> "GaussianMixture":
         """The same mixture, of NumPy arrays in float64."""
         return GaussianMixture(*map(_numpy, (self.weights, self.means, self.covariances)))
+
+    def to(self, where) -> "GaussianMixture":
+        """The same mixture on another device."""
+        twin = copy(self)
+        for name in ("weights", "means", "_spectrum", "_axes"):
+            setattr(twin, name, to_device(getattr(self, name), where))
+        return twin
 
     @property
     def dim(self) -> int:

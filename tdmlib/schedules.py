@@ -29,6 +29,7 @@ class Schedule:
             value = np.array(getattr(self, name), dtype=np.float64)
             value.setflags(write=False)
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "_kept", {})
         alpha, sigma = self.alpha, self.sigma
         if alpha.ndim != 1 or alpha.shape != sigma.shape or alpha.size < 2:
             raise InputError(
@@ -60,7 +61,8 @@ class Schedule:
 
         `t` is an int or an integer array of shape (B,) with B = like.shape[0]. Returns two
         arrays of shape () or (B, 1, …, 1). Raises InputError for levels outside 0 … T, not whole or
-        of another shape, and for `like` of integers, in which no level but 0 and 1 can be written.
+        of another shape, and for `like` of integers, in which no level but 0 and 1 can be written;
+        levels on a GPU are not waited for, and not compared with 0 … T.
         """
         xp = array_namespace(like)
         if not xp.isdtype(like.dtype, "real floating"):
@@ -73,6 +75,9 @@ class Schedule:
                     f"levels t have shape {tuple(t.shape)}, samples {tuple(like.shape)}; give one "
                     "level, or one for each sample"
                 )
+            if getattr(device(t), "type", "cpu") != "cpu" and device(t) == device(like):
+                shape = (2, *t.shape, *[1] * (like.ndim - 1) * t.ndim)
+                return tuple(self._levels(like)[:, t.reshape(-1)].reshape(shape))
             t = np.asarray(to_device(t, "cpu"))  # looked up here: only B numbers are converted
             for end in (t.min(), t.max()) if t.size else ():
                 check_number("t", int(end), 0, self.T, whole=True)
@@ -82,6 +87,14 @@ class Schedule:
         kind = dict(dtype=like.dtype, device=device(like))
         alpha, sigma = xp.asarray(self.alpha[t], **kind), xp.asarray(self.sigma[t], **kind)
         return (alpha, sigma) if alpha.ndim else (alpha[()], sigma[()])  # NumPy's scalars
+
+    def _levels(self, like):
+        """α and σ of all levels, (2, T + 1), kept for each type and device of samples."""
+        kind = like.dtype, device(like)
+        if kind not in self._kept:
+            both = np.stack([self.alpha, self.sigma])
+            self._kept[kind] = array_namespace(like).asarray(both, dtype=kind[0], device=kind[1])
+        return self._kept[kind]
 
     def sub(self, levels) -> "Schedule":
         """The schedule of a teacher that stops at these levels only, e.g. range(0, 1001, 40).

@@ -228,6 +228,17 @@ def test_denoising_score_matching_finds_the_optimal_denoiser(kind, lr, off):
         assert ((found - optimal(z, t)).square().mean(0) < off**2 * lam).all()
 
 
+def test_a_mixture_moves_with_its_samples():
+    mixture = GaussianMixture.round_modes(torch.tensor([[1.0, 0.0], [-1.0, 0.5]]), 0.04)
+    denoiser = MixtureDenoiser(SCHEDULE, mixture)
+    found = denoiser(torch.zeros(5, 2, device="meta"), 3)
+    assert (found.shape, found.device.type) == ((5, 2), "meta")
+    assert mixture.means.device.type == "cpu" and mixture.to("cpu").sample(3, seed=0).shape == (
+        3,
+        2,
+    )
+
+
 def test_a_corrected_denoiser_is_its_base_until_the_network_learns():
     mixture = GaussianMixture.round_modes(torch.tensor([[1.0, 0.0], [-1.0, 0.5]]), 0.04)
     base = MixtureDenoiser(SCHEDULE, mixture)

@@ -55,6 +55,18 @@ def test_levels_broadcast_in_numpy_and_torch(t):
     assert np.allclose(np.ravel(sigma), schedule.sigma[t])
 
 
+@pytest.mark.parametrize("t", [3, [0, 5, 8]])
+def test_levels_on_another_device_are_looked_up_there(t):
+    """The device `meta` holds no numbers, and cannot be waited for."""
+    schedule = cosine(8)
+    z, there = (torch.ones(3, 2, 2, device=device) for device in ("cpu", "meta"))
+    found = schedule.at(torch.tensor(t, device="meta"), there)
+    for level, right in zip(found, schedule.at(torch.tensor(t), z), strict=True):
+        assert (level.shape, level.device.type) == (right.shape, "meta")
+    assert np.allclose(schedule._levels(z), [schedule.alpha, schedule.sigma])
+    assert schedule._levels(z) is schedule._levels(z) is not schedule._levels(z.double())
+
+
 @pytest.mark.parametrize(
     ("alpha", "sigma", "says"),
     [

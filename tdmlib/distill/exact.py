@@ -73,7 +73,7 @@ def mixture_distillation(
 
 
 def train(distillation: ScoreDistillation) -> ScoreDistillation:
-    """Make an epoch of updates on the processor, in silence; returns the distillation."""
+    """Make an epoch of updates on the processor, which leaves no file; returns the distillation."""
     trainer = Trainer(
         max_epochs=1, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,

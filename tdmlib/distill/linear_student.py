@@ -7,7 +7,9 @@ x̂ = h_t z, so that nothing but the training is left.
 import torch
 from torch import Tensor, nn
 
-from tdmlib.distill.tdm import TDM, Denoiser, Renoise, Rollout
+from tdmlib.distill.renoise import Renoise
+from tdmlib.distill.rollout import Denoiser, Rollout
+from tdmlib.distill.tdm import TDM
 from tdmlib.errors import check_number
 from tdmlib.linear import MergePlan, evaluate, marginal_variance, step_operators
 from tdmlib.schedules import Schedule
@@ -118,8 +120,8 @@ def match(
     Raises InputError unless s ≥ 0 and updates, batch and d are whole numbers ≥ 1.
     """
     s = check_number("s", s, 0)
-    for name, value in (("updates", updates), ("batch", batch), ("d", d)):
-        check_number(name, value, 1, whole=True)
+    sizes = dict(updates=updates, batch=batch, d=d)
+    updates, batch, d = (check_number(k, n, 1, whole=True) for k, n in sizes.items())
     optimizer = torch.optim.SGD(student.parameters(), s / updates * (len(method.grid) - 1))
     path = [student.slopes.detach().clone()]
     for _ in range(updates):

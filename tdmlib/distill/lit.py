@@ -22,7 +22,8 @@ from tdmlib.distill.repeatable import (
 )
 from tdmlib.distill.rollout import Denoiser
 from tdmlib.errors import InputError, check_number, check_positive
-from tdmlib.models import CountExperts, ResidualMLP, load_denoiser
+from tdmlib.models import CountExperts, ResidualMLP, StepExperts, load_denoiser
+from tdmlib.models.weights import check_saveable
 from tdmlib.resources import find
 from tdmlib.schedules import Schedule, cosine
 
@@ -85,6 +86,7 @@ class ScoreDistillation(RepeatableTraining):
             raise InputError(f"{type(original).__name__} holds no network; name one by start")
         if getattr(teacher, "schedule", original.schedule) != original.schedule:
             raise InputError("teacher and start have different schedules; give both the same")
+        _check_same(teacher, original)
         super().__init__(seed, ema, warmup, last_rate)
         self.batch_size = check_number("batch_size", batch_size, 1, 10**9, whole=True)
         self.accumulate = check_number("accumulate", accumulate, 1, whole=True)
@@ -97,15 +99,15 @@ class ScoreDistillation(RepeatableTraining):
             raise InputError(f"fake_by_count = {fake_by_count!r:.40}: must be true or false")
         self.automatic_optimization = False
         self.method = method(original.schedule)
-        if hasattr(original.network, "check_method"):
-            original.network.check_method(self.method)
+        if isinstance(original.network, StepExperts):
+            _check_grids(original.network, self.method)
         if guidance != 1 and self.method.aware("student")["guidance"]:
             raise InputError(f"guidance = {guidance:g}: the method draws its own, leave it at 1")
         fake = _by_count(original, self.method) if fake_by_count else original
         self.student, self.fake = (
-            denoiser.aware(**self.method.aware(name)).requires_grad_(True).eval()
+            _trainable(denoiser.aware(**self.method.aware(name)))
             for name, denoiser in {"student": original, "fake": fake}.items()
-        )  # in evaluation mode: no dropout
+        )
         self.average = average_of(self.student, ema)
         self.teacher = Guided(_Counted(teacher), guidance).requires_grad_(False).eval()
         self.shape, self.classes = original.network.shape, original.network.classes
@@ -141,6 +143,8 @@ class ScoreDistillation(RepeatableTraining):
             raise InputError("score distillation takes no data: leave out data")
         if self.trainer.precision == "16-mixed":
             raise InputError("precision = 16-mixed: take bf16-mixed, whose gradients need no scale")
+        if self.trainer.loggers:  # the student is written in the end
+            check_saveable(self.student)
         if not getattr(self.trainer.strategy.model, "find_unused_parameters", True):
             raise InputError(
                 "each loss moves one of two networks; set trainer.strategy to "
@@ -218,6 +222,34 @@ class ScoreDistillation(RepeatableTraining):
 
 def _denoiser(given: str | Denoiser) -> Denoiser:
     return load_denoiser(find("data", given)) if isinstance(given, str) else given
+
+
+def _check_same(teacher: Denoiser, start: nn.Module) -> None:
+    """Raise InputError unless a teacher with a network takes the samples and labels of `start`."""
+    known = getattr(teacher, "network", start.network)
+    for name in ("shape", "classes"):
+        theirs, ours = getattr(known, name), getattr(start.network, name)
+        if theirs != ours:
+            raise InputError(f"{name} of the teacher is {theirs}, of start {ours}; take the same")
+
+
+def _check_grids(experts: StepExperts, method: ScoreMethod) -> None:
+    """Raise InputError unless a method has these grids, and tells K where there are several."""
+    grids = [list(grid) for grid in method.grids]
+    if grids != experts.grids:
+        raise InputError(f"the experts have grids {experts.grids}, the method {grids}")
+    blind = [name for name in ("student", "fake") if not method.aware(name)["counts"]]
+    if blind and len(grids) > 1:
+        raise InputError(
+            f"the {blind[0]} is not told K, by which experts of several grids are chosen; take "
+            'steps_aware = "both"'
+        )
+
+
+def _trainable(denoiser: Denoiser) -> Denoiser:
+    """It, of which the network alone learns (not a base), in evaluation mode: no dropout."""
+    denoiser.requires_grad_(False).network.requires_grad_(True)
+    return denoiser.eval()
 
 
 def _by_count(denoiser: Denoiser, method: ScoreMethod) -> Denoiser:

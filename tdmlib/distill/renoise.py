@@ -1,4 +1,4 @@
-"""Trajectory points carried forward to noisier levels, and what the noise of the way says of them.
+"""Trajectory points diffused to noisier levels, and what the noise that is added says of them.
 
 A point x_i = α_i x̂ + σ_i ε̂ at level i is diffused to x_τ = (α_τ/α_i) x_i + β ε at a level τ ≥ i.
 """
@@ -9,20 +9,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tdmlib.denoisers import Rows
 from tdmlib.distill.losses import check_cap, vectors
 from tdmlib.errors import InputError, check_shapes
 from tdmlib.schedules import Schedule
 
 
 @dataclass(frozen=True)
-class Renoise:
+class Renoise(Rows):
     """The random numbers that diffuse a trajectory point to a level τ; one row a sample."""
 
     u: Tensor  #: uniform in [0, 1): where in its interval τ lies, (B,)
     noise: Tensor  #: (B, …)
-
-    def __getitem__(self, rows) -> "Renoise":
-        return Renoise(self.u[rows], self.noise[rows])
 
 
 class _Way(NamedTuple):

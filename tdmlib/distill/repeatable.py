@@ -31,8 +31,9 @@ def keyed_generator(device, *key: int) -> torch.Generator:
 
 
 def warm_cosine(warmup: int, total: int, last: float) -> Callable[[int], float]:
-    """A factor on the learning rate: linear over `warmup` updates, then cosine down to `last`.
+    """A factor on the learning rate: a cosine from 1 to `last`, times a linear rise to 1.
 
+    The cosine takes all updates, the rise the first `warmup` of them.
     `total` ≥ 1 is the number of updates in all; the factor takes the number made so far.
     """
 
@@ -201,8 +202,17 @@ class NetworkTraining(RepeatableTraining):
         if self.trainer.world_size != 1:
             raise InputError(f"a {self.name} is trained in one process; set trainer.devices to 1")
 
-    def on_train_batch_end(self, *_) -> None:
-        self.average.update_parameters(self.network)
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if not checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
+            raise InputError(
+                "the checkpoint was made within an epoch, and its data would begin anew; resume "
+                "from one made at the end of an epoch"
+            )
+
+    def optimizer_step(self, *args, **kwargs) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.average.update_parameters(self.network)  # before a checkpoint of this update
 
     def on_train_end(self) -> None:
         self.save_average(self.name)

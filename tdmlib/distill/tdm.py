@@ -31,7 +31,7 @@ from tdmlib.distill.renoise import (
     transition_precision,
     transition_target,
 )
-from tdmlib.distill.rollout import Denoiser, FewSteps, Rollout, Start  # noqa: F401
+from tdmlib.distill.rollout import Denoiser, FewSteps, Rollout
 from tdmlib.errors import InputError, check_number, check_positive, check_shapes
 from tdmlib.models.told import check_axes
 from tdmlib.schedules import Schedule
@@ -280,7 +280,10 @@ class TDM(FewSteps):
         return loss, {"fake_loss": loss.detach()}
 
     def fake_weight(self, rollout: Rollout, renoise: Renoise, tau: Tensor) -> Tensor | None:
-        """The weight of each sample in the fake loss, (B,); one where x̂ itself is diffused."""
+        """The weight of each sample in the fake loss, (B,), beside that of its level.
+
+        None, for one, where `weight` is "none" or "precision", or x̂ itself is diffused.
+        """
         if self.weight in ("none", "precision") or self.matched == "clean":
             return None
         levels, noise = (rollout.i, tau, self.schedule), renoise.noise

@@ -41,11 +41,12 @@ class VAETraining(NetworkTraining):
     def losses(self, vae: VAE, batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Loss, MS-SSIM, PSNR in dB and KL in nats, each (B,)."""
         x = batch[0] if isinstance(batch, (list, tuple)) else batch
-        mean, log_variance = vae.encode(x)
+        mean, log_variance = (part.float() for part in vae.encode(x))
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        y = vae.decode(posterior_sample(mean, log_variance, noise))
-        similarity = ms_ssim(y, x)
-        kl = kl_divergence(mean, log_variance).flatten(1).sum(dim=1)
+        y = vae.decode(posterior_sample(mean, log_variance, noise)).float()
+        with torch.autocast(x.device.type, enabled=False):  # variances cancel in half precision
+            similarity = ms_ssim(y, x.float())
+            kl = kl_divergence(mean, log_variance).flatten(1).sum(dim=1)
         return {
             "loss": 1 - similarity + self.kl_weight * kl,
             "ms_ssim": similarity.detach(), "psnr": psnr(y.detach(), x), "kl": kl.detach(),

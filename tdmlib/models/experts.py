@@ -141,18 +141,6 @@ class StepExperts(_Experts):
     def config(self) -> dict:
         return dict(network=self.experts[0].config, grids=self.grids, counts=self.counts)
 
-    def check_method(self, method) -> None:
-        """Raise InputError unless a method has these grids, and tells K where there are several."""
-        grids = [list(grid) for grid in method.grids]
-        if grids != self.grids:
-            raise InputError(f"the experts have grids {self.grids}, the method {grids}")
-        blind = [name for name in ("student", "fake") if not method.aware(name)["counts"]]
-        if blind and len(grids) > 1:
-            raise InputError(
-                f"the {blind[0]} is not told K, by which experts of several grids are chosen; take "
-                'steps_aware = "both"'
-            )
-
     def expert(self, t: Tensor, steps=None) -> Tensor:
         """Which expert serves levels t (B,), for K = `steps`, one or (B,); shape (B,).
 

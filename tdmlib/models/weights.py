@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from tdmlib import denoisers, schedules
-from tdmlib.errors import InputError
+from tdmlib.errors import InputError, one_of
 from tdmlib.files import write_whole
 from tdmlib.models.experts import CountExperts, StepExperts
 from tdmlib.models.residual_mlp import ResidualMLP
@@ -17,7 +17,9 @@ from tdmlib.models.vae import VAE
 NETWORKS = {
     "ResidualMLP": ResidualMLP, "StepExperts": StepExperts, "CountExperts": CountExperts
 }  # fmt: skip
-PREDICTIONS = {"FromV": denoisers.FromV, "FromFlow": denoisers.FromFlow}
+PREDICTIONS = {
+    kind.__name__: kind for kind in (denoisers.FromEpsilon, denoisers.FromV, denoisers.FromFlow)
+}
 DENOISER = ("network", "config", "prediction", "alpha", "sigma")
 AUTOENCODER = ("network", "config")
 # What a description that makes no sense may end in.
@@ -27,8 +29,10 @@ UNKNOWN = KeyError, TypeError, ValueError, AttributeError, RuntimeError, Overflo
 def save_denoiser(path: str | Path, denoiser, dtype=torch.float32, **notes) -> Path:
     """Write network, prediction and schedule to `path`; `notes` (JSON) travel along.
 
-    `dtype` is what the file stores. The file appears whole or not at all.
+    `dtype` is what the file stores. The file appears whole or not at all. Raises InputError as
+    `check_saveable`, and where it cannot be written.
     """
+    check_saveable(denoiser)
     schedule = denoiser.schedule
     about = {
         "prediction": type(denoiser).__name__,
@@ -36,6 +40,12 @@ def save_denoiser(path: str | Path, denoiser, dtype=torch.float32, **notes) -> P
         "sigma": schedule.sigma.tolist(),
     }
     return _save(path, denoiser, denoiser.network, dtype, about | {"notes": notes})
+
+
+def check_saveable(denoiser) -> None:
+    """Raise InputError for a denoiser that a file could not bring back, e.g. a `Corrected`."""
+    one_of("prediction", type(denoiser).__name__, tuple(PREDICTIONS))
+    one_of("network", type(denoiser.network).__name__, tuple(NETWORKS))
 
 
 def save_vae(path: str | Path, vae: VAE, dtype=torch.float32, **notes) -> Path:

@@ -120,5 +120,10 @@ def test_matching_by_gradient_descent_follows_the_flow(choices):
     slopes = path[:, [u for _, u in problem.steps]].double().numpy()
     gap = np.abs(np.array([problem.factors(h) for h in slopes]) - flow)
     assert gap.max() < 0.04 and np.abs(flow[-1] - flow[0]).max() > 0.14
+    again = match(
+        method, student, GaussianDenoiser(problem.schedule, 3.0), 3.0, 1.0, batch=8.0,
+        generator=torch.Generator(),
+    )  # fmt: skip
+    assert len(again) == 2
     with pytest.raises(InputError, match="updates = 0"):
         match(method, student, None, 1.0, 0, generator=torch.Generator())

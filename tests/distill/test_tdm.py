@@ -18,7 +18,8 @@ from tdmlib.distill.renoise import (
     stable_target,
     transition_precision,
 )
-from tdmlib.distill.tdm import TDM, Rollout, Start
+from tdmlib.distill.rollout import Rollout, Start
+from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
 from tdmlib.linear import flow_map, marginal_variance
 from tdmlib.sampling import trajectory

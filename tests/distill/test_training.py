@@ -10,11 +10,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch.multiprocessing import ProcessRaisedException
 
-from tdmlib.denoisers import Condition, FromV
+from tdmlib.denoisers import Condition, Corrected, FromV
 from tdmlib.distill.lit import ScoreDistillation
 from tdmlib.distill.tdm import TDM
 from tdmlib.errors import InputError
-from tdmlib.models import ResidualMLP, load_denoiser, save_denoiser
+from tdmlib.models import ResidualMLP, StepExperts, load_denoiser, save_denoiser
 from tdmlib.sampling import sample
 from tdmlib.schedules import cosine
 
@@ -280,6 +280,62 @@ def test_what_cannot_be_trained_is_refused_before_the_first_update(
     with pytest.raises(InputError, match=says) as caught:
         train(module(teacher, **settings), **trainer)
     assert "\n" not in str(caught.value)
+
+
+def distilled(teacher, start=None, **choices):
+    """A distillation of a denoiser, not of a file."""
+    return ScoreDistillation(
+        teacher, lambda schedule: TDM(schedule, **choices), sgd, sgd, start=start, batch_size=16,
+        updates_per_epoch=3,
+    )  # fmt: skip
+
+
+def test_experts_want_a_method_of_their_grids_that_tells_them_k(teacher):
+    plain, counts = load_denoiser(teacher), (1, 2, 5)
+
+    def student(*grids):
+        return FromV(StepExperts(plain.network, grids), plain.schedule)
+
+    experts = student(*TDM(plain.schedule, counts=counts).grids)
+    distilled(experts, counts=counts)
+    for choices, says in (
+        ({"counts": counts, "spacing": 1.5}, "the experts have grids"),
+        ({"steps": 5}, "the method"),
+        ({"counts": counts, "steps_aware": "neither"}, "the student is not told K"),
+        ({"counts": counts, "steps_aware": "student"}, "the fake is not told K"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=says):
+            distilled(experts, **choices)
+    distilled(student(TDM(plain.schedule, steps=5).grid), steps=5)
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [({"classes": 5}, "classes of the teacher is 10, of start 5"),
+     ({"shape": (1, 8, 2)}, r"shape of the teacher is \(1, 4, 4\), of start \(1, 8, 2\)")],
+)  # fmt: skip
+def test_teacher_and_start_take_the_same_samples_and_labels(teacher, other, says):
+    denoiser = load_denoiser(teacher)
+    network = ResidualMLP(**denoiser.network.config | other)
+    with pytest.raises(InputError, match=says):
+        distilled(denoiser, FromV(network, denoiser.schedule))
+
+
+def test_a_base_that_is_corrected_stays_as_it_is_and_is_told_the_label_alone(teacher):
+    base = load_denoiser(teacher).requires_grad_(False)
+    start = Corrected(ResidualMLP(**base.network.config), base)
+    lit = train(distilled(base, start, counts=(1, 2)))
+    assert distance(lit.student.base, base) == 0
+    assert distance(lit.student.network, start.network.aware(counts=(1, 2))) > 1e-6
+    assert not any(p.requires_grad for p in lit.student.base.parameters())
+
+
+def test_a_student_that_no_file_brings_back_is_refused_before_its_training(tmp_path, teacher):
+    base = load_denoiser(teacher).requires_grad_(False)
+    lit = distilled(base, Corrected(ResidualMLP(**base.network.config), base))
+    with pytest.raises(InputError, match="prediction 'Corrected' is unknown"):
+        train(lit, logger=CSVLogger(tmp_path))
+    assert int(lit.update) == 0
 
 
 def test_no_network_drops_anything_while_a_student_is_trained():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -37,6 +38,60 @@ def test_the_loss_is_dissimilarity_plus_the_price_of_the_latents():
     assert torch.allclose(found["psnr"], psnr(x, y)) and torch.allclose(found["kl"], kl, atol=1e-5)
     again = lit.losses(lit.network, [x, torch.zeros(6)], generator.manual_seed(5))
     assert all(torch.equal(found[name], again[name]) for name in found)
+
+
+def test_half_precision_does_not_reach_the_loss():
+    """Variances of smooth images, and of latents near their prior, would cancel in it."""
+    lit = module()
+    torch.nn.init.normal_(lit.network.encoder[-1].weight, std=0.02)
+    x = 0.8 + 0.02 * torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def found():
+        with torch.no_grad():
+            return lit.losses(lit.network, x, torch.Generator().manual_seed(5))
+
+    full = found()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = found()
+        assert lit.network.encode(x)[0].dtype == torch.bfloat16
+    assert all(value.dtype == torch.float32 for value in half.values())
+    assert torch.allclose(half["ms_ssim"], full["ms_ssim"], atol=0.03)
+    assert torch.allclose(half["kl"], full["kl"], rtol=0.1)
+
+
+def updates_and_averages(every, **settings):
+    """What each checkpoint of a run holds of its updates, and of those averaged."""
+    found = []
+
+    class Look(ModelCheckpoint):
+        def on_train_batch_end(self, trainer, lit, *_):
+            found.append((trainer.global_step, int(lit.average.n_averaged)))
+
+    trainer = Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, callbacks=[Look(every)],
+        enable_progress_bar=False, enable_model_summary=False, **settings,
+    )  # fmt: skip
+    trainer.fit(module(), Digits(batch_size=350))
+    return found
+
+
+def test_the_average_moves_at_each_update_and_before_its_checkpoint(tmp_path):
+    assert updates_and_averages(tmp_path) == [(n, n) for n in range(1, 9)]
+    apart = updates_and_averages(tmp_path, accumulate_grad_batches=2)
+    assert apart == [(n // 2, n // 2) for n in range(1, 9)]
+
+
+def test_a_checkpoint_within_an_epoch_does_not_resume(tmp_path):
+    keep = ModelCheckpoint(tmp_path, every_n_train_steps=2, save_top_k=-1, filename="{step}")
+    settings = dict(
+        max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    Trainer(callbacks=[keep], **settings).fit(module(), Digits(batch_size=350))
+    within, end = tmp_path / "step=2.ckpt", tmp_path / "step=4.ckpt"
+    with pytest.raises(InputError, match="made within an epoch"):
+        Trainer(**settings).fit(module(), Digits(batch_size=350), ckpt_path=within)
+    Trainer(**settings).fit(module(), Digits(batch_size=350), ckpt_path=end)
 
 
 def test_validation_judges_the_average_by_noise_that_no_update_has():

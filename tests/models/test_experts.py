@@ -148,20 +148,6 @@ def test_it_refuses_what_the_network_refuses(cond):
         StepExperts(one, GRIDS)(torch.zeros(0, 3), t[:0])
 
 
-def test_the_method_must_have_its_grids_and_tell_k():
-    experts, schedule = several(), cosine(T)
-    experts.check_method(TDM(schedule, counts=COUNTS))
-    for choices, says in (
-        ({"counts": COUNTS, "spacing": 1.5}, "the experts have grids"),
-        ({"steps": 5}, "the method"),
-        ({"counts": COUNTS, "steps_aware": "neither"}, "the student is not told K"),
-        ({"counts": COUNTS, "steps_aware": "student"}, "the fake is not told K"),
-    ):  # fmt: skip
-        with pytest.raises(InputError, match=says):
-            experts.check_method(TDM(schedule, **choices))
-    StepExperts(plain(), GRIDS[-1:]).check_method(TDM(schedule, steps=5))
-
-
 def test_what_it_is_told_must_be_what_its_grids_know():
     z, t, untold = torch.randn(2, 2), torch.tensor([3, 20]), StepExperts(plain(), GRIDS)
     for ask, says in (

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from tdmlib.denoisers import Condition, FromV
+from tdmlib.denoisers import Condition, Corrected, FromEpsilon, FromFlow, FromV
 from tdmlib.errors import InputError
 from tdmlib.models import ResidualMLP, StepExperts, load_denoiser, save_denoiser
 from tdmlib.models.told import check_labels
@@ -33,6 +33,21 @@ def test_weights_come_back_with_network_schedule_and_prediction(tmp_path):
     half = load_denoiser(save_denoiser(tmp_path / "half.safetensors", one, torch.float16))
     assert torch.allclose(one(z, t, cond), half(z, t, cond), atol=0.05)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["half.safetensors", "new"]
+
+
+@pytest.mark.parametrize("kind", [FromEpsilon, FromFlow])
+def test_every_prediction_comes_back(tmp_path, kind):
+    one, z = kind(denoiser().network, cosine(41).sub(range(21))).eval(), torch.randn(2, 1, 4, 4)
+    other = load_denoiser(save_denoiser(tmp_path / "w.safetensors", one))
+    assert type(other) is kind and torch.equal(one(z, 7), other(z, 7))
+
+
+def test_what_no_file_brings_back_is_not_saved(tmp_path):
+    one = denoiser()
+    for other in (Corrected(one.network, one), FromV(torch.nn.Linear(2, 2), one.schedule)):
+        with pytest.raises(InputError, match="is unknown; choose one of"):
+            save_denoiser(tmp_path / "w.safetensors", other)
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_condition_is_the_empty_one_and_rows_are_independent():
