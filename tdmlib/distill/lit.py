@@ -228,8 +228,8 @@ def _check_same(teacher: Denoiser, start: nn.Module) -> None:
     """Raise InputError unless a teacher with a network takes the samples and labels of `start`."""
     known = getattr(teacher, "network", start.network)
     for name in ("shape", "classes"):
-        theirs, ours = getattr(known, name), getattr(start.network, name)
-        if theirs != ours:
+        ours = getattr(start.network, name)
+        if (theirs := getattr(known, name, ours)) != ours:
             raise InputError(f"{name} of the teacher is {theirs}, of start {ours}; take the same")
 
 
