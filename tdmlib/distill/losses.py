@@ -44,8 +44,8 @@ def distance(
     Both arguments are clean predictions of shape (B, …). "pseudo_huber" is
     √(‖·‖² + c²) − c per sample, c = 0.00054 √d (Song and Dhariwal, 2024);
     "pseudo_huber_elementwise" (c = 1e-3) and "l2" average over dimensions. Raises
-    InputError for an unknown metric, shapes that differ or have one axis, or a `c` that is not
-    within 1e-18 … 1e18.
+    InputError for an unknown metric, shapes that differ or have one axis, or a `c`
+    outside 1e-18 … 1e18.
     """
     check_shapes(x_hat.shape, target=target)
     if c is not None:
