@@ -89,6 +89,7 @@ def test_a_checkpoint_within_an_epoch_does_not_resume(tmp_path):
     )  # fmt: skip
     Trainer(callbacks=[keep], **settings).fit(module(), Digits(batch_size=350))
     within, end = tmp_path / "step=2.ckpt", tmp_path / "step=4.ckpt"
+    settings |= {"enable_checkpointing": False}
     with pytest.raises(InputError, match="made within an epoch"):
         Trainer(**settings).fit(module(), Digits(batch_size=350), ckpt_path=within)
     Trainer(**settings).fit(module(), Digits(batch_size=350), ckpt_path=end)
