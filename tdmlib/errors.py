@@ -42,9 +42,9 @@ def _finite(value: Real) -> bool:
         return False
 
 
-def check_positive(name: str, value):
-    """`value` if it is a finite number above 0. Raises InputError otherwise."""
-    if check_number(name, value, 0) == 0:
+def check_positive(name: str, value, greatest=math.inf):
+    """`value` if it is a finite number above 0, at most `greatest`. Raises InputError otherwise."""
+    if check_number(name, value, 0, greatest) == 0:
         raise InputError(f"{name} = 0: must be positive")
     return value
 

@@ -208,7 +208,7 @@ def _is_of_training(checkpoint) -> bool:
     return (
         isinstance(checkpoint, dict)
         and all(isinstance(checkpoint.get(name), kind) for name, kind in kinds.items())
-        and isinstance(checkpoint["loops"].get("fit_loop"), dict)
+        and "epoch_loop.batch_progress" in checkpoint["loops"].get("fit_loop", ())
         and all(
             isinstance(state, dict) and {"state", "param_groups"} <= state.keys()
             for state in checkpoint["optimizer_states"]

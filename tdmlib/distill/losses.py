@@ -27,12 +27,12 @@ def _mean(value: Tensor) -> Tensor:
 
 def check_scale(c: float) -> float:
     """c of the pseudo-Huber metrics. Raises InputError unless float32 holds its square."""
-    return check_number("c", check_positive("c", c), 1e-18, 1e18)
+    return check_number("c", c, 1e-18, 1e18)
 
 
 def check_cap(name: str, value: float) -> float:
     """A bound on weights. Raises InputError unless it is positive and at most 1e30."""
-    return check_number(name, check_positive(name, value), 0, 1e30)
+    return check_positive(name, value, 1e30)
 
 
 def distance(

@@ -140,7 +140,7 @@ class TDM(FewSteps):
         check_cap("snr_cap", self.snr_cap)
         if self.weight_cap is not None:
             check_cap("weight_cap", self.weight_cap)
-        check_number("shift", check_positive("shift", self.shift), 0, 1e6)
+        check_positive("shift", self.shift, 1e6)
         if self.fake_target == "stable" and (self.guidance or self.landing == "random"):
             raise InputError(
                 "fake_target = stable averages over points of one law, and no two samples have the "

@@ -216,8 +216,8 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(
 @pytest.mark.parametrize(
     "changes",
     [{"state_dict": 5}, {"state_dict": []}, {"callbacks": 5}, {"callbacks": []}, {"loops": {}},
-     {"loops": 5}, {"optimizer_states": [{}, {}]}, {"optimizer_states": [5]}, {"epoch": None},
-     {"lr_schedulers": {}}],
+     {"loops": 5}, {"loops": {"fit_loop": {}}}, {"optimizer_states": [{}, {}]},
+     {"optimizer_states": [5]}, {"epoch": None}, {"lr_schedulers": {}}],
 )  # fmt: skip
 def test_what_is_no_checkpoint_inside_is_refused(
     finished, teacher, tmp_path, monkeypatch, capfd, changes
